@@ -1,0 +1,44 @@
+"""What a user of Bifocal can be told went wrong.
+
+BifocalError
+├── SettingsError        a setting has a value that cannot be used
+├── ModelError           the model that writes answers cannot be loaded or failed
+├── TurnError            one step of a turn failed; ``stage`` names it
+└── TurnCancelled        the caller went away
+
+Beside it stand the trees of the packages below, which never import this one:
+``retrievers.errors.RetrievalError`` (libraries, encoders, pictures, files) and
+``memory.errors.HistoryError`` (conversations). ``KNOWN_ERRORS`` is all three.
+
+Every message is one line that names the value and the way out.
+"""
+
+from memory.errors import HistoryError
+from retrievers.errors import RetrievalError
+
+
+class BifocalError(Exception):
+    """Base of every error of this package."""
+
+
+class SettingsError(BifocalError):
+    """A setting has a value that cannot be used."""
+
+
+class ModelError(BifocalError):
+    """The model that writes answers cannot be loaded, or failed."""
+
+
+class TurnError(BifocalError):
+    """One step of a turn failed; the cause is chained."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+class TurnCancelled(BifocalError):
+    """The caller went away before the answer was whole."""
+
+
+KNOWN_ERRORS = (BifocalError, RetrievalError, HistoryError)

@@ -1,0 +1,52 @@
+"""The seam behind which conversations are kept; the turn knows nothing else of them."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from memory.messages import Conversation, PictureRef, Summary, Turn
+
+
+class History(Protocol):
+    """Keeps conversations of one tenant. Every method may raise ``HistoryUnavailable``."""
+
+    async def load(self, conversation: str, *, last: int | None = None) -> Conversation:
+        """Return the last ``last`` turns (all when ``None``) and every picture's reference.
+
+        A record that cannot be read is left out and named in ``Conversation.notices``. A
+        conversation that does not exist is returned empty (``total == 0``).
+        """
+        ...
+
+    async def save(
+        self,
+        conversation: str,
+        turn: Turn,
+        pictures: tuple[PictureRef, ...] = (),
+        blobs: Mapping[str, bytes] | None = None,
+    ) -> Turn:
+        """Store a turn, its new pictures and their bytes (by SHA-256), whole or not at all.
+
+        ``pictures`` are the new ones, numbered on from what ``load`` returned. Had another turn
+        taken those numbers meanwhile they are given anew, and the turn that is returned (the one
+        that was stored) says so.
+        """
+        ...
+
+    async def picture(self, conversation: str, number: int) -> bytes:
+        """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
+        ...
+
+    async def conversations(self) -> list[Summary]:
+        """Return the tenant's conversations, the last written first."""
+        ...
+
+    async def forget(self, conversation: str) -> None:
+        """Remove a conversation and the pictures that no other holds.
+
+        Raises ``ConversationNotFound`` when there is none of that name.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections, and stop a Redis that was started for this process alone."""
+        ...
