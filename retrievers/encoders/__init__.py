@@ -29,8 +29,12 @@ class Encoder(Protocol):
     modalities: frozenset[Modality]
     dense_weight: float
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+    def encode_texts(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         """Return ``(len(texts), dimension)`` float32, each row L2-normalised.
+
+        ``query`` says that the texts are questions and not passages: some models put another
+        prompt before each ("query: ", "passage: "). A text without a word that the encoder
+        knows gets some unit vector, always the same one.
 
         Raises ``EncoderError`` when ``"text"`` is not in ``modalities``.
         """
