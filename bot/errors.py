@@ -8,12 +8,14 @@ BifocalError
 
 Beside it stand the trees of the packages below, which never import this one:
 ``retrievers.errors.RetrievalError`` (libraries, encoders, pictures, files) and
-``memory.errors.HistoryError`` (conversations). ``KNOWN_ERRORS`` is all three.
+``memory.errors.HistoryError`` (conversations) and ``prompts.PromptError``. ``KNOWN_ERRORS`` is
+all of them.
 
 Every message is one line that names the value and the way out.
 """
 
 from memory.errors import HistoryError
+from prompts import PromptError
 from retrievers.errors import RetrievalError
 
 
@@ -41,4 +43,4 @@ class TurnCancelled(BifocalError):
     """The caller went away before the answer was whole."""
 
 
-KNOWN_ERRORS = (BifocalError, RetrievalError, HistoryError)
+KNOWN_ERRORS = (BifocalError, RetrievalError, HistoryError, PromptError)

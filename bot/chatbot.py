@@ -1,0 +1,294 @@
+"""``ChatBot``: every part is built once from the settings, and turns are run with them.
+
+:class:`AsyncChatBot` does the work; :class:`ChatBot` is the same for ordinary code, a thin portal
+to an event loop in a thread of its own. Knows nothing of channels.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from bot.errors import SettingsError, TurnError
+from bot.events import Answer, Citation, Done, Event
+from bot.settings import Settings
+from memory.messages import Conversation, Summary
+from retrievers.errors import PictureRefused
+from retrievers.imaging import DecodedPicture, PictureLike, read_picture
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+    from langchain_core.callbacks import BaseCallbackHandler
+
+    from bot.turn import Parts
+    from retrievers.ingest.pipeline import IngestEvent, Report
+
+Callbacks = Sequence["BaseCallbackHandler"]
+
+
+class AsyncChatBot:
+    """Answers questions about a library, and remembers conversations.
+
+    Get one from :meth:`ChatBot.aopen`. One bot may run many turns at once.
+    """
+
+    def __init__(self, parts: "Parts") -> None:
+        from bot.turn import Steps
+
+        self.parts = parts
+        self._chain = Steps(parts).chain()
+
+    async def stream(
+        self,
+        text: str = "",
+        *,
+        images: Sequence[PictureLike] = (),
+        conversation: str | None = None,
+        callbacks: Callbacks = (),
+    ) -> AsyncIterator[Event]:
+        """Ask, and yield the turn's events as they come (their order: see :mod:`bot.events`).
+
+        ``images`` are paths, encoded bytes or PIL images. Without ``conversation`` a new one is
+        begun; its name is in the answer. LangChain ``callbacks`` see every step. Raises
+        ``TurnError``, whose ``stage`` names the step that failed; nothing is saved then.
+        """
+        from bot.turn import TurnState
+
+        given = await self._take_in(text, images)
+        state = TurnState(
+            id=uuid.uuid4().hex,
+            conversation_id=conversation or f"c-{uuid.uuid4().hex[:12]}",
+            question=text.strip(),
+            given=given,
+        )
+        flow = self._chain.astream(state, config={"callbacks": list(callbacks), "run_name": "turn"})
+        async for item in flow:
+            if not isinstance(item, TurnState):
+                yield item
+
+    async def ask(
+        self,
+        text: str = "",
+        *,
+        images: Sequence[PictureLike] = (),
+        conversation: str | None = None,
+        callbacks: Callbacks = (),
+    ) -> Answer:
+        """Ask, and return the whole answer. Takes and raises what :meth:`stream` does."""
+        events = self.stream(text, images=images, conversation=conversation, callbacks=callbacks)
+        answer: Answer | None = None
+        async for event in events:
+            if isinstance(event, Done):
+                answer = event.answer
+        if answer is None:
+            raise TurnError("save", "the turn ended without an answer")
+        return answer
+
+    async def conversation(self, name: str) -> Conversation:
+        """Return a whole conversation; empty when there is none of that name."""
+        return await self.parts.history.load(name)
+
+    async def conversations(self) -> list[Summary]:
+        """Return a line for each conversation, the last written first."""
+        return await self.parts.history.conversations()
+
+    async def forget(self, conversation: str) -> None:
+        """Remove a conversation; ``ConversationNotFound`` when there is none of that name."""
+        await self.parts.history.forget(conversation)
+
+    async def picture(self, conversation: str, number: int) -> bytes:
+        """Return the encoded bytes of a conversation's picture."""
+        return await self.parts.history.picture(conversation, number)
+
+    async def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
+        """Return the encoded bytes of the picture that a citation of ``answer`` points at."""
+        if citation.picture is not None:
+            return await self.picture(answer.conversation, citation.picture)
+        if citation.media is None:
+            raise PictureRefused(f"citation [{citation.mark}] of {citation.source} has no picture")
+        return await asyncio.to_thread(self.parts.library.media, citation.media)
+
+    async def _take_in(
+        self, text: str, images: Sequence[PictureLike]
+    ) -> tuple[DecodedPicture, ...]:
+        settings = self.parts.settings
+        if not text.strip() and not images:
+            raise TurnError("load", "nothing was asked: give a text, a picture, or both")
+        if len(text) > settings.question_chars:
+            raise TurnError(
+                "load",
+                f"a question of {len(text):,} characters, the most is {settings.question_chars:,}"
+                " (setting question_chars)",
+            )
+        if len(images) > settings.pictures_per_turn:
+            raise TurnError(
+                "load",
+                f"{len(images)} pictures in one turn, the most is {settings.pictures_per_turn}"
+                " (setting pictures_per_turn)",
+            )
+        try:
+            return tuple([await asyncio.to_thread(read_picture, image) for image in images])
+        except PictureRefused as error:
+            raise TurnError("load", str(error)) from error
+
+
+class ChatBot:
+    """Answers questions about a library, and remembers conversations.
+
+    ``bot = ChatBot.open("library/")`` for ordinary code and notebooks;
+    ``async with ChatBot.aopen("library/") as bot:`` gives an :class:`AsyncChatBot`.
+    """
+
+    def __init__(self, bot: AsyncChatBot, portal: "BlockingPortal", closing: ExitStack) -> None:
+        self._bot = bot
+        self._portal = portal
+        self._closing = closing
+
+    @staticmethod
+    @asynccontextmanager
+    async def aopen(
+        library: str | Path | None = None, *, settings: Settings | None = None, **changes: Any
+    ) -> AsyncIterator[AsyncChatBot]:
+        """Open a library for asynchronous use.
+
+        ``changes`` are settings by name (``model="llama:…"``), and go before ``settings``. Raises
+        one of ``bot.errors.KNOWN_ERRORS``, in one line.
+        """
+        from bot.build import build
+
+        async with AsyncExitStack() as stack:
+            yield AsyncChatBot(await build(_settings(library, settings, changes), stack))
+
+    @classmethod
+    def open(
+        cls,
+        library: str | Path | None = None,
+        *,
+        settings: Settings | None = None,
+        **changes: Any,
+    ) -> Self:
+        """Open a library. Close the bot, or use it in a ``with`` statement.
+
+        Takes and raises what :meth:`aopen` does; works inside a running event loop, too.
+        """
+        from anyio.from_thread import start_blocking_portal
+
+        closing = ExitStack()
+        try:
+            portal = closing.enter_context(start_blocking_portal())
+            opened = cls.aopen(library, settings=settings, **changes)
+            bot = closing.enter_context(portal.wrap_async_context_manager(opened))
+        except BaseException:
+            closing.close()
+            raise
+        return cls(bot, portal, closing)
+
+    def close(self) -> None:
+        """Give everything back; stops a Redis that was started for this bot alone."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def parts(self) -> "Parts":
+        """What the bot is made of: library, retrievers, history, model, settings."""
+        return self._bot.parts
+
+    def stream(
+        self,
+        text: str = "",
+        *,
+        images: Sequence[PictureLike] = (),
+        conversation: str | None = None,
+        callbacks: Callbacks = (),
+    ) -> Iterator[Event]:
+        """Ask, and yield the turn's events as they come. See :meth:`AsyncChatBot.stream`."""
+        events = self._bot.stream(
+            text, images=images, conversation=conversation, callbacks=callbacks
+        )
+        try:
+            while (event := self._portal.call(_next, events)) is not None:
+                yield event
+        finally:
+            self._portal.call(_close, events)
+
+    def ask(
+        self,
+        text: str = "",
+        *,
+        images: Sequence[PictureLike] = (),
+        conversation: str | None = None,
+        callbacks: Callbacks = (),
+    ) -> Answer:
+        """Ask, and return the whole answer. See :meth:`AsyncChatBot.stream`.
+
+        In a notebook the answer shows itself, with the pictures that it rests on.
+        """
+        answer = self._portal.call(
+            lambda: self._bot.ask(
+                text, images=images, conversation=conversation, callbacks=callbacks
+            )
+        )
+        return answer.showing(lambda citation: self.cited_picture(answer, citation))
+
+    def conversation(self, name: str) -> Conversation:
+        """Return a whole conversation; empty when there is none of that name."""
+        return self._portal.call(self._bot.conversation, name)
+
+    def conversations(self) -> list[Summary]:
+        """Return a line for each conversation, the last written first."""
+        return self._portal.call(self._bot.conversations)
+
+    def forget(self, conversation: str) -> None:
+        """Remove a conversation; ``ConversationNotFound`` when there is none of that name."""
+        self._portal.call(self._bot.forget, conversation)
+
+    def picture(self, conversation: str, number: int) -> bytes:
+        """Return the encoded bytes of a conversation's picture."""
+        return self._portal.call(self._bot.picture, conversation, number)
+
+    def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
+        """Return the encoded bytes of the picture that a citation of ``answer`` points at."""
+        return self._portal.call(self._bot.cited_picture, answer, citation)
+
+    def ingest(
+        self,
+        *paths: str | Path,
+        prune: bool = False,
+        on_event: Callable[["IngestEvent"], None] | None = None,
+    ) -> "Report":
+        """Take files and folders into the library; the next question already finds them."""
+        from bot.build import ingestor
+
+        return ingestor(self.parts).run(
+            [Path(path) for path in paths], prune=prune, on_event=on_event
+        )
+
+
+def _settings(
+    library: str | Path | None, settings: Settings | None, changes: dict[str, Any]
+) -> Settings:
+    base = settings.model_dump() if settings else {}
+    given = {**base, **changes}
+    if library is not None:
+        given["library"] = library
+    if unknown := given.keys() - Settings.model_fields.keys():
+        raise SettingsError(
+            f"setting {min(unknown)}: unknown; known: {', '.join(sorted(Settings.model_fields))}"
+        )
+    return Settings.load(**given)
+
+
+async def _next(events: AsyncIterator[Event]) -> Event | None:
+    return await anext(events, None)
+
+
+async def _close(events: AsyncIterator[Event]) -> None:
+    if hasattr(events, "aclose"):
+        await events.aclose()

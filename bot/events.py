@@ -1,0 +1,190 @@
+"""What a turn tells while it runs, and what it leaves: pure values with a JSON form.
+
+Knows nothing of channels; each channel shows these in its own way. The order of a turn's events
+is: ``evidence`` once, ``token`` many, ``citation`` some, ``done`` once; ``notice`` at any time; and
+``error`` instead of all that would follow.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from retrievers.evidence import Box, Evidence, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """What a mark ``[n]`` of the answer rests on.
+
+    ``quote`` is the sentence, table row or line of writing; ``box`` where that stands on the
+    picture (fractions of its size), the whole picture when ``None``. ``picture`` is the number of
+    a picture of the conversation, when the answer rests on one; otherwise ``media`` names one of
+    the library.
+    """
+
+    mark: int
+    kind: Kind
+    evidence_id: str
+    source: str
+    page: int | None = None
+    quote: str = ""
+    box: Box | None = None
+    media: str | None = None
+    picture: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "mark": self.mark,
+            "kind": self.kind,
+            "evidence": self.evidence_id,
+            "source": self.source,
+            "page": self.page,
+            "quote": self.quote,
+            "box": self.box.to_json() if self.box else None,
+            "media": self.media,
+            "picture": self.picture,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One piece of evidence and what became of it.
+
+    ``number`` is its mark. ``in_prompt``: its words were put before the model; ``pixels_shown``:
+    its pixels were; ``cited``: the answer rests on it. What an item scored, and with which
+    retriever, is in ``evidence.scores``.
+    """
+
+    number: int
+    evidence: Evidence
+    in_prompt: bool = True
+    pixels_shown: bool = False
+    cited: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form, without the evidence's full text."""
+        e = self.evidence
+        return {
+            "number": self.number,
+            "id": e.id,
+            "kind": e.kind,
+            "source": e.source,
+            "page": e.page,
+            "caption": e.caption[:200],
+            "score": round(e.score, 4),
+            "scores": {k: round(v, 4) for k, v in e.scores.items()},
+            "in_prompt": self.in_prompt,
+            "pixels_shown": self.pixels_shown,
+            "cited": self.cited,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: its words, what they rest on, and how it came about.
+
+    ``evidence`` is the ledger: everything that was found, best first. ``timings`` are milliseconds
+    by step of the turn, and ``"total"``. ``found`` is false when the answer says that nothing in
+    the sources answers.
+    """
+
+    text: str
+    question: str = ""
+    citations: tuple[Citation, ...] = ()
+    evidence: tuple[LedgerEntry, ...] = ()
+    notices: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    conversation: str = ""
+    turn: str = ""
+    model: str = ""
+    found: bool = True
+    media: Callable[[Citation], bytes] | None = field(default=None, repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "text": self.text,
+            "question": self.question,
+            "found": self.found,
+            "citations": [c.to_json() for c in self.citations],
+            "evidence": [e.to_json() for e in self.evidence],
+            "notices": list(self.notices),
+            "timings": {k: round(v, 2) for k, v in self.timings.items()},
+            "conversation": self.conversation,
+            "turn": self.turn,
+            "model": self.model,
+        }
+
+    def showing(self, media: Callable[[Citation], bytes]) -> "Answer":
+        """Return this answer with the means to fetch the pictures that it cites."""
+        return replace(self, media=media)
+
+    def _repr_html_(self) -> str:
+        from bot.show import answer_html
+
+        return answer_html(self)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFound:
+    """The ranked evidence, before the model is asked."""
+
+    type: ClassVar[str] = "evidence"
+    evidence: tuple[Evidence, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        entries = [LedgerEntry(n, e).to_json() for n, e in enumerate(self.evidence, 1)]
+        return {"type": self.type, "evidence": entries}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The next piece of the answer's text."""
+
+    type: ClassVar[str] = "token"
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": self.type, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A mark of the answer was traced to what it rests on."""
+
+    type: ClassVar[str] = "citation"
+    citation: Citation
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": self.type, **self.citation.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something was left out, shrunk, refused or not understood."""
+
+    type: ClassVar[str] = "notice"
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": self.type, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The turn is whole and saved."""
+
+    type: ClassVar[str] = "done"
+    answer: Answer
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": self.type, **self.answer.to_json()}
+
+
+Event = EvidenceFound | Token | Cited | Notice | Done

@@ -1,0 +1,399 @@
+"""One turn, from the question to the saved answer: eight steps, one LangChain chain.
+
+Read :meth:`Steps.chain` first. What flows through the chain is a :class:`TurnState`, to which each
+step adds its own fields, and :mod:`bot.events`, which every step passes on. So
+``chain.astream(state)`` gives a turn's events as they come and, last, the finished state.
+Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
+
+from bot.citations import cite
+from bot.compose import Budget, Composition, Prompts, Shown, compose, estimate_tokens
+from bot.condense import condense
+from bot.errors import KNOWN_ERRORS, ModelError, TurnError
+from bot.events import (
+    Answer,
+    Citation,
+    Cited,
+    Done,
+    Event,
+    EvidenceFound,
+    LedgerEntry,
+    Notice,
+    Token,
+)
+from bot.models.choose import Capabilities, explain
+from bot.settings import Settings
+from memory.history import History
+from memory.messages import Conversation, Message, PictureRef, Turn
+from memory.recall import refer
+from retrievers.encoders import Encoder
+from retrievers.evidence import Evidence, Line, Query
+from retrievers.fusion import merge
+from retrievers.imaging import DecodedPicture, encode, read_picture, shrink
+from retrievers.library import Library
+
+ReadWords = Callable[[DecodedPicture], tuple[Line, ...]]
+Weigh = Callable[[Query], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the steps work with; built once, by ``ChatBot``."""
+
+    settings: Settings
+    history: History
+    library: Library
+    text_encoder: Encoder
+    picture_encoder: Encoder
+    text_retriever: Runnable[Query, list[Evidence]]
+    picture_retriever: Runnable[Query, list[Evidence]]
+    weigh: Weigh
+    read_words: ReadWords
+    model: BaseChatModel
+    model_name: str
+    capabilities: Capabilities
+    prompts: Prompts
+
+
+@dataclass(frozen=True)
+class PictureInTurn:
+    """A picture that this turn is about: a new one, or an earlier one that the words point at."""
+
+    ref: PictureRef
+    decoded: DecodedPicture
+    new: bool
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True)
+class TurnState:
+    """What is known of a turn so far. The first four fields are given, each step adds its own."""
+
+    id: str
+    conversation_id: str
+    question: str
+    given: tuple[DecodedPicture, ...] = ()
+    # 1 load
+    conversation: Conversation = field(default_factory=lambda: Conversation(""))
+    pictures: tuple[PictureInTurn, ...] = ()
+    # 2 encode
+    query: Query = field(default_factory=Query)
+    # 3 retrieve, 4 fuse
+    found: Mapping[str, list[Evidence]] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+    # 5 compose, 6 generate
+    prompt: Composition | None = None
+    reply: BaseMessage | None = None
+    # 7 cite
+    citations: tuple[Citation, ...] = ()
+    # all along
+    notices: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+Flow = AsyncIterator[Event | TurnState]
+Work = Callable[[TurnState], Flow]
+
+
+class Steps:
+    """The eight steps over one set of parts. Holds no state of any turn."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._side_by_side = RunnableParallel(
+            text=parts.text_retriever, pictures=parts.picture_retriever
+        )
+
+    def chain(self) -> Runnable[TurnState, Event | TurnState]:
+        """Return the whole way of a turn."""
+        return (
+            _step("load", self.load)  # 1 history, and the pictures the words point at
+            | _step("encode", self.encode)  # 2 text, pictures, or both
+            | _step("retrieve", self.retrieve)  # 3 text and pictures, side by side
+            | _step("fuse", self.fuse)  # 4 one ranked list of evidence
+            | _step("compose", self.compose)  # 5 messages within a budget
+            | _step("generate", self.generate)  # 6 tokens as they come
+            | _step("cite", self.cite)  # 7 marks -> passages, boxes
+            | _step("save", self.save)  # 8 whole, or not at all
+        )
+
+    async def load(self, state: TurnState) -> Flow:
+        """1: load the conversation, number the new pictures, fetch those the words point at."""
+        conversation = await self.parts.history.load(
+            state.conversation_id, last=self.parts.settings.history_turns
+        )
+        first = max((p.number for p in conversation.pictures), default=0) + 1
+        pictures = [_new_picture(n, given) for n, given in enumerate(state.given, first)]
+        reference = refer(state.question, conversation.pictures)
+        known = {p.number: p for p in conversation.pictures}
+        for number in reference.numbers:
+            data = await self.parts.history.picture(state.conversation_id, number)
+            decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
+            pictures.append(PictureInTurn(known[number], decoded, new=False))
+        notices = list(conversation.notices)
+        if reference.ambiguous:
+            numbers = " or ".join(str(n) for n in reference.ambiguous)
+            notices.append(f"“{reference.phrase}” may be picture {numbers}; say which by its number")
+        for text in notices:
+            yield Notice(text)
+        yield replace(
+            state, conversation=conversation, pictures=tuple(pictures), notices=tuple(notices)
+        )
+
+    async def encode(self, state: TurnState) -> Flow:
+        """2: make vectors of the words and the pictures, and read the writing in the pictures."""
+        text = condense(state.question, state.conversation.turns, has_picture=bool(state.pictures))
+        pictures = await asyncio.to_thread(self._read, state.pictures)
+        query = await asyncio.to_thread(self._encode, text, pictures)
+        yield replace(state, pictures=pictures, query=query)
+
+    def _read(self, pictures: tuple[PictureInTurn, ...]) -> tuple[PictureInTurn, ...]:
+        return tuple(replace(p, lines=self.parts.read_words(p.decoded)) for p in pictures)
+
+    def _encode(self, text: str, pictures: tuple[PictureInTurn, ...]) -> Query:
+        images = tuple(p.decoded.image for p in pictures)
+        look = self.parts.picture_encoder
+        vectors = {}
+        if text:
+            vectors["text"] = self.parts.text_encoder.encode_texts([text], query=True)
+        if text and "text" in look.modalities:
+            vectors["look_text"] = look.encode_texts([text], query=True)
+        if images:
+            vectors["look"] = look.encode_pictures(images)
+        words = " ".join(line.text for p in pictures for line in p.lines)
+        return Query(text=text, pictures=images, picture_words=words, vectors=vectors)
+
+    async def retrieve(self, state: TurnState) -> Flow:
+        """3: let the text and the picture retriever look, side by side."""
+        found = await self._side_by_side.ainvoke(state.query)
+        yield replace(state, found=found)
+
+    async def fuse(self, state: TurnState) -> Flow:
+        """4: make one ranked list; the pictures that the turn is about stand before it."""
+        settings = self.parts.settings
+        ranked = merge(
+            list(state.found.values()),
+            method=settings.fusion,
+            weights={**self.parts.weigh(state.query), **settings.weights},
+            k=settings.evidence,
+        )
+        evidence = (*(_shown_evidence(p) for p in state.pictures), *ranked)
+        yield EvidenceFound(evidence)
+        yield replace(state, evidence=evidence)
+
+    async def compose(self, state: TurnState) -> Flow:
+        """5: put evidence, pictures and history into messages, within the model's budget."""
+        able, settings = self.parts.capabilities, self.parts.settings
+        shown = await asyncio.to_thread(self._pictures_to_show, state) if able.pictures else []
+        count = self.parts.model.get_num_tokens if able.counts_tokens else estimate_tokens
+        prompt = compose(
+            state.question or "What do these pictures show?",
+            state.evidence,
+            shown,
+            state.conversation.turns,
+            self.parts.prompts,
+            Budget(
+                tokens=able.context_tokens - settings.answer_tokens,
+                pictures=min(able.max_pictures, settings.pictures_shown),
+                count=count,
+            ),
+            {p.number: p for p in state.conversation.pictures},
+        )
+        notices = list(prompt.notices)
+        if state.pictures and not able.pictures and not able.reads_evidence:
+            notices.append(
+                f"the model {self.parts.model_name} takes no pictures: it was given their words"
+            )
+        for text in notices:
+            yield Notice(text)
+        yield replace(state, prompt=prompt, notices=(*state.notices, *notices))
+
+    def _pictures_to_show(self, state: TurnState) -> list[Shown]:
+        """Return the turn's own pictures, then the library's by rank, small enough for a model."""
+        shown = []
+        for number, item in enumerate(state.evidence, 1):
+            if item.kind != "picture" or item.media is None:
+                continue
+            if number <= len(state.pictures):
+                image = state.pictures[number - 1].decoded.image
+            else:
+                image = read_picture(self.parts.library.media(item.media), name=item.source).image
+            small = shrink(image, self.parts.settings.picture_side)
+            shown.append(Shown(number, encode(small, "image/jpeg"), "image/jpeg"))
+            if len(shown) == self.parts.settings.pictures_shown + 1:  # one more: for the notice
+                break
+        return shown
+
+    async def generate(self, state: TurnState) -> Flow:
+        """6: stream the answer's words from the model."""
+        assert state.prompt is not None
+        extra: dict[str, Any] = {}
+        if self.parts.capabilities.reads_evidence:
+            extra = {
+                "question": state.query.text or state.question,
+                "evidence": state.evidence,
+                "rarity": self.parts.library.rarity,
+            }
+        reply: BaseMessage = AIMessageChunk("")
+        try:
+            async with asyncio.timeout(self.parts.settings.answer_seconds):
+                async for chunk in self.parts.model.astream(list(state.prompt.messages), **extra):
+                    reply = reply + chunk  # type: ignore[assignment]
+                    if text := str(chunk.text):
+                        yield Token(text)
+        except KNOWN_ERRORS:
+            raise
+        except TimeoutError as error:
+            seconds = self.parts.settings.answer_seconds
+            raise ModelError(
+                f"{self.parts.model_name}: no whole answer within {seconds:.0f} s;"
+                " raise the setting answer_seconds"
+            ) from error
+        except Exception as error:  # whatever a provider's client raises becomes one line
+            raise ModelError(explain(error, self.parts.model_name)) from error
+        yield replace(state, reply=reply)
+
+    async def cite(self, state: TurnState) -> Flow:
+        """7: trace the marks in the answer to passages and to boxes on pictures."""
+        assert state.reply is not None
+        text = str(state.reply.text)
+        spans = state.reply.response_metadata.get("spans")
+        citations, unknown = cite(text, state.evidence, spans)
+        notices = [f"the answer cites [{n}], which is no source" for n in unknown]
+        for citation in citations:
+            yield Cited(citation)
+        for notice in notices:
+            yield Notice(notice)
+        yield replace(state, citations=tuple(citations), notices=(*state.notices, *notices))
+
+    async def save(self, state: TurnState) -> Flow:
+        """8: store the turn whole, then say that it is done."""
+        answer = self._answer(state)
+        new = tuple(p for p in state.pictures if p.new)
+        turn = Turn(
+            id=state.id,
+            question=Message(state.question, tuple(p.ref.number for p in state.pictures)),
+            answer=Message(answer.text),
+            at=time.time(),
+            citations=tuple(c.to_json() for c in answer.citations),
+            ledger={
+                "evidence": [entry.to_json() for entry in answer.evidence],
+                "notices": list(answer.notices),
+                "model": answer.model,
+                "found": answer.found,
+                "query": state.query.text,
+            },
+        )
+        started = time.perf_counter()
+        await self.parts.history.save(
+            state.conversation_id,
+            turn,
+            tuple(replace(p.ref, caption=_caption(p)) for p in new),
+            {p.ref.sha256: p.decoded.data for p in new},
+        )
+        timings = {**state.timings, "save": (time.perf_counter() - started) * 1000}
+        timings["total"] = sum(timings.values())
+        yield state
+        yield Done(replace(answer, timings=timings))
+
+    def _answer(self, state: TurnState) -> Answer:
+        assert state.reply is not None
+        assert state.prompt is not None
+        cited = {c.mark for c in state.citations}
+        reads = self.parts.capabilities.reads_evidence
+        ledger = tuple(
+            LedgerEntry(
+                number=number,
+                evidence=item,
+                in_prompt=reads or number in state.prompt.kept,
+                pixels_shown=number in state.prompt.shown,
+                cited=number in cited,
+            )
+            for number, item in enumerate(state.evidence, 1)
+        )
+        return Answer(
+            text=str(state.reply.text).strip(),
+            question=state.question,
+            citations=state.citations,
+            evidence=ledger,
+            notices=state.notices,
+            timings=state.timings,
+            conversation=state.conversation_id,
+            turn=state.id,
+            model=self.parts.model_name,
+            found=bool(state.reply.response_metadata.get("found", bool(cited))),
+        )
+
+
+def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
+    """Make a step of the chain: events pass through, the state goes through ``work``.
+
+    An error of the step becomes a ``TurnError`` that names it; its milliseconds are added to the
+    state's timings, without the time that the caller takes between events.
+    """
+
+    async def run(items: AsyncIterator[Event | TurnState]) -> Flow:
+        async for item in items:
+            if not isinstance(item, TurnState):
+                yield item
+                continue
+            spent, outputs = 0.0, work(item)
+            while True:
+                started = time.perf_counter()
+                try:
+                    output = await anext(outputs)
+                except StopAsyncIteration:
+                    break
+                except KNOWN_ERRORS as error:
+                    raise TurnError(name, str(error)) from error
+                spent += (time.perf_counter() - started) * 1000
+                if isinstance(output, TurnState):
+                    output = replace(output, timings={**output.timings, name: spent})
+                yield output
+
+    return RunnableGenerator(run, name=name)
+
+
+def _new_picture(number: int, given: DecodedPicture) -> PictureInTurn:
+    ref = PictureRef(
+        number=number,
+        sha256=given.sha256,
+        media_type=given.media_type,
+        width=given.width,
+        height=given.height,
+        bytes=len(given.data),
+        name=given.name,
+    )
+    return PictureInTurn(ref, given, new=True)
+
+
+def _shown_evidence(picture: PictureInTurn) -> Evidence:
+    """Return a picture of the conversation as evidence; its id is ``shown:NUMBER``."""
+    ref = picture.ref
+    return Evidence(
+        id=f"shown:{ref.number}",
+        kind="picture",
+        source=ref.name or f"picture {ref.number}",
+        text="\n".join(line.text for line in picture.lines),
+        caption=ref.caption,
+        media=ref.sha256,
+        size=(ref.width, ref.height),
+        lines=picture.lines,
+        score=1.0,
+        scores={"shown": 1.0},
+    )
+
+
+def _caption(picture: PictureInTurn) -> str:
+    """Return the first writing in the picture, cut short: by it a later turn can speak of it."""
+    return " ".join(line.text for line in picture.lines)[:120]
