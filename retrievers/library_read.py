@@ -1,0 +1,352 @@
+"""Reading a library: connections, sources, evidence, full-text search.
+
+Knows nothing of writing, of encoders, or of FAISS. Any number of threads and processes may read
+while one writes: each reading sees the state of one moment (SQLite's WAL).
+"""
+
+import json
+import math
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrievers.document import Picture
+from retrievers.errors import LibraryError
+from retrievers.evidence import Evidence, Kind, Vectors
+from retrievers.library_media import Media
+from retrievers.library_schema import FILE, connect
+from retrievers.words import MAX_TERMS, match_any, terms
+
+TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 1.0, 1.0, 1.0
+"""BM25 column weights."""
+
+_READ_TERMS = 512  # distinct terms of a query among which the rarest are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that was ingested, or skipped for a ``reason``.
+
+    ``name`` is its identity: its absolute path as text, or any lasting name. ``indexed_at`` is in
+    seconds since 1970; where it is 0, the library puts the present time.
+    """
+
+    name: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    kind: str
+    state: str = "indexed"
+    reason: str = ""
+    title: str = ""
+    pages: int = 0
+    passages: int = 0
+    pictures: int = 0
+    indexed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a library holds. ``vectors`` is by space, ``bytes`` is the folder's size on disk."""
+
+    sources: int
+    skipped: int
+    passages: int
+    pictures: int
+    vectors: Mapping[str, int] = field(default_factory=dict)
+    bytes: int = 0
+
+
+SOURCE_COLUMNS = ", ".join(f.name for f in fields(Source))
+
+
+class LibraryReader:
+    """The half of a library that reads; see :class:`retrievers.library.Library`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._media = Media(folder / "media")
+        self._idle: list[sqlite3.Connection] = []
+        self._idle_lock = threading.Lock()
+        self._process = os.getpid()
+        self._closed = False
+        self._document_counts: dict[str, int] = {}
+        self._counted_at = -1
+
+    def close(self) -> None:
+        """Close every connection; the library cannot be used after that."""
+        with self._idle_lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        if self._process == os.getpid():
+            for connection in idle:
+                connection.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection to one thread at a time; SQLite's errors become ``LibraryError``."""
+        if self._process != os.getpid():  # after a fork the parent's connections are not ours
+            self._idle, self._process = [], os.getpid()
+        with self._idle_lock:
+            if self._closed:
+                raise LibraryError(f"{self.folder}: this library was closed; open it again")
+            connection = self._idle.pop() if self._idle else None
+        try:
+            if connection is None:
+                connection = connect(self.folder / FILE)
+            yield connection
+        except sqlite3.Error as error:
+            raise LibraryError(f"{self.folder}: {_explain(error)}") from error
+        finally:
+            if connection is not None:
+                with self._idle_lock:
+                    if not self._closed:
+                        self._idle.append(connection)
+                        connection = None
+            if connection is not None:
+                connection.close()
+
+    def _rows(self, sql: str, *values: object) -> list[Any]:
+        with self._connection() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    @property
+    def version(self) -> int:
+        """Grows with every write of any process."""
+        return int(self._rows("SELECT value FROM meta WHERE key = 'version'")[0][0])
+
+    @property
+    def identity(self) -> str:
+        """A random name given at the library's making: its caches belong to no other."""
+        return str(self._rows("SELECT value FROM meta WHERE key = 'identity'")[0][0])
+
+    def source(self, name: str) -> Source | None:
+        """Return the source of exactly that name."""
+        found = self._rows(f"SELECT {SOURCE_COLUMNS} FROM sources WHERE name = ?", name)
+        return Source(*found[0]) if found else None
+
+    def sources(self) -> list[Source]:
+        """Return all sources by name."""
+        return [
+            Source(*row)
+            for row in self._rows(f"SELECT {SOURCE_COLUMNS} FROM sources ORDER BY name")
+        ]
+
+    def counts(self) -> Counts:
+        """Count what is in the library."""
+        rows = self._rows(
+            "SELECT count(*), count(*) FILTER (WHERE state = 'skipped'),"
+            " total(passages), total(pictures) FROM sources"
+        )
+        held = self._rows(
+            "SELECT name, (SELECT count(*) FROM vectors WHERE space = spaces.id)"
+            " FROM spaces WHERE active ORDER BY name"
+        )
+        size = sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file())
+        total, skipped, passages, pictures = (int(v) for v in rows[0])
+        return Counts(total - skipped, skipped, passages, pictures, dict(held), size)
+
+    def space(self, space: str) -> tuple[str, int] | None:
+        """Return the name and dimension of the encoder that made a space, if there is one."""
+        rows = self._rows("SELECT encoder, dimension FROM spaces WHERE name = ? AND active", space)
+        return (str(rows[0][0]), int(rows[0][1])) if rows else None
+
+    def search_words(self, text: str, *, kind: Kind, k: int) -> list[tuple[str, float]]:
+        """Return up to ``k`` ids with their BM25 scores, best first; higher is better.
+
+        Any text is a safe query. At most 64 distinct terms count: of a longer query the rarest.
+        BM25 is FTS5's (k1 = 1.2, b = 0.75); its idf is that of passages and pictures together.
+        """
+        wanted = self._query_terms(text)
+        if not wanted or k < 1:
+            return []
+        rows = self._rows(
+            "SELECT words.rowid, -rank FROM words CROSS JOIN items ON items.id = words.rowid"
+            f" WHERE words MATCH ? AND rank MATCH 'bm25({TITLE_WEIGHT}, {HEADING_WEIGHT},"
+            f" {TEXT_WEIGHT})' AND items.kind = ? ORDER BY rank LIMIT ?",
+            match_any(wanted),
+            kind,
+            k,
+        )
+        return [(f"{kind}:{number}", float(score)) for number, score in rows]
+
+    def _query_terms(self, text: str) -> list[str]:
+        wanted = terms(text)
+        if len(wanted) <= MAX_TERMS:
+            return wanted
+        counts, _ = self._counts_of(wanted[:_READ_TERMS])
+        known = [t for t in counts if counts[t]]
+        return sorted(known, key=lambda t: counts[t])[:MAX_TERMS]
+
+    def rarity(self, words: Iterable[str]) -> dict[str, float]:
+        """Return each word's BM25 idf here, that of its stem; absent words get the largest.
+
+        idf = ln((N - n + 0.5) / (n + 0.5)), at least 1e-6, as FTS5 computes it: N items, n of
+        them with the word. Of a word that the index splits, the rarest part counts.
+        """
+        parts = {word: terms(word) for word in words}
+        counts, total = self._counts_of({t for found in parts.values() for t in found})
+        return {
+            word: max((_idf(counts[t], total) for t in found), default=_idf(0, total))
+            for word, found in parts.items()
+        }
+
+    def _counts_of(self, wanted: Iterable[str]) -> tuple[dict[str, int], int]:
+        """Return in how many items each term stands, and how many items there are."""
+        version = self.version
+        with self._idle_lock:
+            if version != self._counted_at:
+                self._document_counts, self._counted_at = {}, version
+            known = self._document_counts
+        with self._connection() as connection:
+            if "" not in known:
+                known[""] = connection.execute("SELECT count(*) FROM items").fetchone()[0]
+            for term in wanted:
+                if term not in known:
+                    known[term] = connection.execute(
+                        "SELECT count(*) FROM words WHERE words MATCH ?", (match_any([term]),)
+                    ).fetchone()[0]
+        return {term: known[term] for term in wanted}, known[""]
+
+    def evidence(self, ids: Sequence[str]) -> dict[str, Evidence]:
+        """Return what the ids name, in their order; ids of what is gone are left out."""
+        numbers = [n for n in map(item_number, ids) if n is not None]
+        rows = self._rows(
+            "SELECT items.id, items.kind, sources.name, text, page, heading, form, value"
+            " FROM items JOIN sources ON sources.id = items.source"
+            " LEFT JOIN pictures ON item = items.id"
+            " WHERE items.id IN (SELECT value FROM json_each(?))",
+            json.dumps(numbers),
+        )
+        found = {e.id: e for e in map(_evidence, rows)}
+        return {id: found[id] for id in ids if id in found}
+
+    def vectors(
+        self, space: str, kind: Kind, ids: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.int64], Vectors]:
+        """Return item numbers ``(n,)`` int64, ascending, and their vectors ``(n, d)`` float32.
+
+        With ``ids``, of these items only. Without a space of that name, ``d`` is 0.
+        """
+        among = "" if ids is None else " AND item IN (SELECT value FROM json_each(?))"
+        values = () if ids is None else (json.dumps([int(i) for i in ids]),)
+        with self._connection() as connection:
+            connection.execute("BEGIN")  # the space and its rows at one moment
+            try:
+                active = connection.execute(
+                    "SELECT id, dimension FROM spaces WHERE name = ? AND active", (space,)
+                ).fetchone()
+                number, width = active or (-1, 0)
+                rows = connection.execute(
+                    "SELECT item, vector FROM vectors JOIN items ON items.id = item"
+                    f" WHERE space = ? AND kind = ?{among} ORDER BY item",
+                    (number, kind, *values),
+                ).fetchall()
+            finally:
+                connection.execute("COMMIT")
+        numbers = np.array([row[0] for row in rows], dtype=np.int64)
+        flat = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4")
+        return numbers, flat.astype(np.float32).reshape(len(rows), width)
+
+    def vector_ids(self, space: str, kind: Kind) -> NDArray[np.int64]:
+        """Return the item numbers that have a vector in a space, ``(n,)`` int64, ascending."""
+        rows = self._rows(
+            "SELECT item FROM spaces JOIN vectors ON vectors.space = spaces.id"
+            " JOIN items ON items.id = item"
+            " WHERE spaces.name = ? AND active AND items.kind = ? ORDER BY item",
+            space,
+            kind,
+        )
+        return np.array([row[0] for row in rows], dtype=np.int64)
+
+    def media(self, sha256: str) -> bytes:
+        """Return a picture's encoded bytes; ``LibraryError`` when its file is gone or damaged."""
+        return self._media.read(sha256)
+
+    def pictures_on(self, source: str, page: int) -> list[str]:
+        """Return the ids of the pictures on a page of a source."""
+        rows = self._rows(
+            "SELECT items.id FROM items JOIN sources ON sources.id = items.source"
+            " WHERE sources.name = ? AND items.kind = 'picture' AND page = ? ORDER BY items.id",
+            source,
+            page,
+        )
+        return [f"picture:{row[0]}" for row in rows]
+
+    def neighbours(self, id: str, n: int = 1) -> list[str]:
+        """Return up to ``n`` passages before and ``n`` after a passage, in reading order.
+
+        Of a picture: up to ``2 n`` passages of its page, the first ones.
+        """
+        number = item_number(id)
+        if number is None:
+            return []
+        if id.startswith("picture:"):
+            rows = self._rows(
+                "SELECT other.id FROM items JOIN items AS other ON other.source = items.source"
+                " AND other.page IS items.page AND other.kind = 'passage'"
+                " WHERE items.id = ? ORDER BY other.id LIMIT ?",
+                number,
+                2 * n,
+            )
+            return [f"passage:{row[0]}" for row in rows]
+        side = (
+            "SELECT other.id FROM items JOIN items AS other ON other.source = items.source"
+            " AND other.kind = 'passage' WHERE items.id = ? AND other.id {} items.id"
+            " ORDER BY other.id {} LIMIT ?"
+        )
+        before = self._rows(side.format("<", "DESC"), number, n)
+        after = self._rows(side.format(">", "ASC"), number, n)
+        return [f"passage:{row[0]}" for row in [*before[::-1], *after]]
+
+
+def item_number(id: str) -> int | None:
+    """Return N of ``"passage:N"`` or ``"picture:N"``; None for what is no such id."""
+    kind, _, number = id.partition(":")
+    if kind not in ("passage", "picture") or not (number.isascii() and number.isdigit()):
+        return None
+    return int(number) if len(number) < 19 else None
+
+
+def _evidence(row: Sequence[Any]) -> Evidence:
+    number, kind, source, text, page, heading, form, value = row
+    if kind == "passage":
+        return Evidence(f"passage:{number}", "passage", source, text, page, heading, form)
+    picture = Picture.from_json(json.loads(value))
+    return Evidence(
+        id=f"picture:{number}",
+        kind="picture",
+        source=source,
+        text=text,
+        page=page,
+        heading=heading,
+        form=form,
+        caption=picture.caption,
+        media=picture.sha256,
+        size=(picture.width, picture.height),
+        box=picture.box,
+        lines=picture.lines,
+    )
+
+
+def _idf(count: int, total: int) -> float:
+    return max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6)
+
+
+def _explain(error: sqlite3.Error) -> str:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return "another process has been writing for too long; try again when it is done"
+    if "malformed" in text or "not a database" in text:
+        return f"the database is damaged ({text}); ingest into a new folder"
+    if "unable to open" in text:
+        return "its database cannot be opened; make a library with `bifocal ingest`"
+    return text
