@@ -1,7 +1,7 @@
 """Every part of a bot, made once from the settings.
 
-The one place that knows which class stands behind which seam. What is slow to load (the encoder,
-Redis, the index, the model) is loaded at the same time.
+The one place that knows which class stands behind which seam. What is slow to start (Redis, the
+encoders, the model) is started side by side.
 """
 
 import asyncio
@@ -10,23 +10,99 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.compose import Prompts
-from bot.models.choose import capabilities, load_model
 from bot.settings import Settings
-from bot.turn import Parts
 from memory.redis_history import RedisHistory
 from prompts import load_prompt
-from retrievers.encoders import Encoder
-from retrievers.encoders.registry import load_encoder
-from retrievers.fusion import default_weights
-from retrievers.ingest.ocr import read_words
 from retrievers.library import Library
-from retrievers.picture import PictureRetriever
-from retrievers.text import TextRetriever
-from retrievers.vectors import VectorIndex
 
 if TYPE_CHECKING:
+    from bot.turn import Parts
+    from retrievers.encoders import Encoder
     from retrievers.ingest.pipeline import Ingestor
 
 
-async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
-    """Return the parts; closing ``stack`` gives them back."""
+async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
+    """Return the parts; closing ``stack`` gives them back.
+
+    Raises one of ``bot.errors.KNOWN_ERRORS`` for a setting that cannot be used, a library that is
+    not there or was made with other encoders, a Redis or a model that cannot be reached.
+    """
+    library = stack.enter_context(Library.open(settings.library))
+    prompts = load_prompts(settings)
+    starting = asyncio.ensure_future(open_history(settings))
+    try:
+        parts = await asyncio.to_thread(_build_parts, settings, library, prompts)
+    except BaseException:
+        starting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if not starting.cancel() or not starting.cancelled():
+            await asyncio.gather(starting, return_exceptions=True)
+        raise
+    history = await starting
+    stack.push_async_callback(history.aclose)
+    return parts(history=history)
+
+
+def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "partial[Parts]":
+    """Load encoders, retrievers and the model: work for a thread."""
+    from bot.models.choose import capabilities, load_model
+    from bot.turn import Parts
+    from retrievers.fusion import default_weights
+    from retrievers.ingest.ocr import read_query_picture
+    from retrievers.picture import PictureRetriever
+    from retrievers.text import TextRetriever
+
+    text, look = load_encoders(settings)
+    library.claim("text", text)
+    library.claim("look", look)
+    model = load_model(settings.model, settings)
+    return partial(
+        Parts,
+        settings=settings,
+        library=library,
+        text_encoder=text,
+        picture_encoder=look,
+        text_retriever=TextRetriever(library, text),
+        picture_retriever=PictureRetriever(library, text, look),
+        weigh=partial(default_weights, text, look),
+        read_words=read_query_picture,
+        model=model,
+        model_name=settings.model,
+        capabilities=capabilities(model),
+        prompts=prompts,
+    )
+
+
+def load_prompts(settings: Settings) -> Prompts:
+    """Return the prompts of a turn, checked."""
+    return Prompts(
+        answer=load_prompt("answer", settings.prompts),
+        question=load_prompt("question", settings.prompts),
+        source=load_prompt("source", settings.prompts),
+    )
+
+
+def load_encoders(settings: Settings) -> "tuple[Encoder, Encoder]":
+    """Return the text and the picture encoder; one model serves both where they are the same."""
+    from retrievers.encoders.registry import load_encoder
+
+    text = load_encoder(settings.text_encoder)
+    if settings.picture_encoder == settings.text_encoder:
+        return text, text
+    return text, load_encoder(settings.picture_encoder)
+
+
+async def open_history(settings: Settings) -> RedisHistory:
+    """Return the conversations: in the Redis of the settings, or in a private one."""
+    return await RedisHistory.open(
+        settings.redis_url.get_secret_value() if settings.redis_url else None,
+        folder=settings.library.expanduser().absolute() / "redis",
+        tenant=settings.tenant,
+    )
+
+
+def ingestor(settings: Settings, library: Library) -> "Ingestor":
+    """Return what takes files into the library, with the encoders of the settings."""
+    from retrievers.ingest.pipeline import Ingestor
+
+    text, look = load_encoders(settings)
+    return Ingestor(library, text, look, workers=settings.ingest_workers)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from bot.errors import SettingsError
@@ -22,9 +23,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    library: Path = Path("library")
+    library: Path = Field(default_factory=lambda: user_data_path("bifocal") / "library")
     """Folder of the index: what was ingested, its pictures, and (without ``redis_url``) the
-    conversations."""
+    conversations. In the user's data folder unless set."""
     model: str = "extractive"
     """Who writes the answer: ``extractive``, ``llama:MODEL.gguf`` or ``provider:model``."""
     model_url: str | None = None

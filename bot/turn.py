@@ -15,6 +15,8 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
+from memory.recall import refer
+from retrievers.fusion import merge
 
 from bot.citations import cite
 from bot.compose import Budget, Composition, Prompts, Shown, compose, estimate_tokens
@@ -35,10 +37,8 @@ from bot.models.choose import Capabilities, explain
 from bot.settings import Settings
 from memory.history import History
 from memory.messages import Conversation, Message, PictureRef, Turn
-from memory.recall import refer
 from retrievers.encoders import Encoder
 from retrievers.evidence import Evidence, Line, Query
-from retrievers.fusion import merge
 from retrievers.imaging import DecodedPicture, encode, read_picture, shrink
 from retrievers.library import Library
 
@@ -143,7 +143,9 @@ class Steps:
         notices = list(conversation.notices)
         if reference.ambiguous:
             numbers = " or ".join(str(n) for n in reference.ambiguous)
-            notices.append(f"“{reference.phrase}” may be picture {numbers}; say which by its number")
+            notices.append(
+                f"“{reference.phrase}” may be picture {numbers}; say which by its number"
+            )
         for text in notices:
             yield Notice(text)
         yield replace(
@@ -244,7 +246,7 @@ class Steps:
                 "evidence": state.evidence,
                 "rarity": self.parts.library.rarity,
             }
-        reply: BaseMessage = AIMessageChunk("")
+        reply: BaseMessage = AIMessageChunk(content="")
         try:
             async with asyncio.timeout(self.parts.settings.answer_seconds):
                 async for chunk in self.parts.model.astream(list(state.prompt.messages), **extra):

@@ -1,0 +1,325 @@
+"""The ``bifocal`` command: reads options, prints results, turns errors into one line.
+
+Every command's work is done elsewhere; what is slow to import is imported by the command that
+needs it, so that ``bifocal --help`` is quick. Knows nothing of how anything is done.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bot.settings import Settings
+
+app = typer.Typer(
+    name="bifocal",
+    help="Talk about your documents and pictures; every answer cites what it rests on.\n\n"
+    "Begin with [bold]bifocal demo[/], or with your own files:\n\n"
+    "    bifocal ingest ~/papers photos/*.jpg\n\n"
+    '    bifocal ask "Which receipt is over 50?"\n\n'
+    "    bifocal chat",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    add_completion=False,
+)
+conversations_app = typer.Typer(help="List, show and forget conversations.", no_args_is_help=True)
+app.add_typer(conversations_app, name="conversations")
+
+LibraryOption = Annotated[
+    Path | None,
+    typer.Option("--library", "-l", help="Folder of the index; in your data folder unless given."),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="Who writes: extractive, llama:MODEL.gguf, or provider:model."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ImageOption = Annotated[
+    list[Path] | None, typer.Option("--image", "-i", help="A picture to ask about; repeatable.")
+]
+
+
+def main() -> None:
+    """Run the command line; the exit code is 0, 1 for an error, 2 for wrong usage."""
+    debug = "--debug" in sys.argv[1:]
+    args = [a for a in sys.argv[1:] if a != "--debug"]  # allowed anywhere, by every command
+    try:
+        app(args)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(error)
+
+
+def _fail(error: Exception) -> None:
+    from bot.errors import KNOWN_ERRORS
+
+    text = " ".join(str(error).split())
+    if not isinstance(error, KNOWN_ERRORS):
+        text = f"unexpected {type(error).__name__}: {text} (run again with --debug, and report it)"
+    print(f"bifocal: {text}", file=sys.stderr)  # noqa: T201
+    sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("bifocal"))
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Talk about your documents and pictures."""
+
+
+@app.command()
+def demo(model: ModelOption = None, library: LibraryOption = None) -> None:
+    """Index a small library that ships with Bifocal, ask it questions, and go on as a chat."""
+    from bot.demo.run import run_demo
+
+    run_demo(_console(), lambda folder: _settings(library=library or folder, model=model))
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)],
+    library: LibraryOption = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop sources of these folders that are gone.")
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try files again that were skipped before.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take files and folders into the library. Stop with Ctrl-C; run again to go on."""
+    from bot.channels.terminal_library import ingest_in_terminal
+
+    settings = _settings(library=library)
+    report = ingest_in_terminal(settings, paths, _console(as_json), prune=prune, retry=retry)
+    if as_json:
+        _print_json(report.to_json())
+    if report.stopped:
+        raise typer.Exit(130)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")] = "",
+    image: ImageOption = None,
+    conversation: Annotated[
+        str | None, typer.Option("--conversation", "-c", help="Name of a conversation to go on in.")
+    ] = None,
+    library: LibraryOption = None,
+    model: ModelOption = None,
+    why: Annotated[bool, typer.Option("--why", help="Show the evidence, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question, with pictures or without, and print the cited answer."""
+    from bot.channels.terminal import answer_in_terminal, print_why
+    from bot.chatbot import ChatBot
+
+    with ChatBot.open(settings=_settings(library=library, model=model)) as bot:
+        if as_json:
+            answer = bot.ask(question, images=image or [], conversation=conversation)
+            _print_json(answer.to_json())
+            return
+        console = _console()
+        answer = answer_in_terminal(
+            bot, console, question, images=image or [], conversation=conversation
+        )
+        if why:
+            print_why(console, answer)
+
+
+@app.command()
+def chat(
+    conversation: Annotated[
+        str | None, typer.Option("--conversation", "-c", help="A name for the conversation.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", "-r", help="Go on with an earlier conversation.")
+    ] = None,
+    library: LibraryOption = None,
+    model: ModelOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Read questions as lines, print one JSON answer each.")
+    ] = False,
+) -> None:
+    """Hold a conversation. /image PATH attaches, /why shows evidence, /help lists the rest."""
+    from bot.channels.terminal import HELP, Chat, chat_in_json
+    from bot.chatbot import ChatBot
+
+    with ChatBot.open(settings=_settings(library=library, model=model)) as bot:
+        if resume is not None:
+            _existing(bot.conversation(resume).total, resume)
+        name = resume or conversation or f"chat-{os.urandom(4).hex()}"
+        if as_json:
+            chat_in_json(bot, sys.stdin, name, _print_json)
+            return
+        console = _console()
+        console.print(f"[dim]Conversation {name}; {bot.parts.model_name} writes.[/]\n{HELP}\n")
+        Chat(bot, console, name, lambda: console.input("[bold green]you ›[/] ")).run()
+
+
+@app.command()
+def sources(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+    """List what the library was made from, and what was skipped and why."""
+    from bot.channels.terminal_library import print_sources, source_json
+    from retrievers.library import Library
+
+    with Library.open(_settings(library=library).library) as opened:
+        found = opened.sources()
+    if as_json:
+        _print_json([source_json(source) for source in found])
+    else:
+        print_sources(_console(), found)
+
+
+@app.command()
+def forget(
+    source: Annotated[str, typer.Argument(help="A source, as `bifocal sources` names it.")],
+    library: LibraryOption = None,
+) -> None:
+    """Remove a source from the library: its passages, pictures and vectors."""
+    from retrievers.library import Library
+
+    with Library.open(_settings(library=library).library) as opened:
+        opened.forget(source)
+    _console().print(f"Forgot {source}.", markup=False)
+
+
+@app.command()
+def status(
+    library: LibraryOption = None, model: ModelOption = None, as_json: JsonOption = False
+) -> None:
+    """Tell what the library holds, which encoders and index it has, and who writes answers."""
+    from bot.channels.terminal_library import print_status
+    from bot.status import read_status
+
+    found = read_status(_settings(library=library, model=model))
+    if as_json:
+        _print_json(found)
+    else:
+        print_status(_console(), found)
+
+
+@app.command()
+def reencode(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+    """Make all vectors anew with the encoders that the settings name now."""
+    from bot.channels.terminal_library import reencode_in_terminal
+
+    done = reencode_in_terminal(_settings(library=library), _console(as_json))
+    if as_json:
+        _print_json(done)
+
+
+@conversations_app.command("list")
+def conversations_list(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+    """List conversations, the last one first."""
+    from dataclasses import asdict
+
+    from bot.channels.terminal import print_conversations
+
+    found = _with_history(library, lambda history: history.conversations())
+    if as_json:
+        _print_json([asdict(line) for line in found])
+    else:
+        print_conversations(_console(), found)
+
+
+@conversations_app.command("show")
+def conversations_show(
+    name: Annotated[str, typer.Argument(help="Name of the conversation.")],
+    library: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a conversation with its citations."""
+    from bot.channels.terminal import print_conversation
+
+    found = _with_history(library, lambda history: history.load(name))
+    _existing(found.total, name)
+    if as_json:
+        _print_json(
+            {
+                "id": name,
+                "turns": [turn.to_json() for turn in found.turns],
+                "pictures": [picture.to_json() for picture in found.pictures],
+            }
+        )
+    else:
+        print_conversation(_console(), found)
+
+
+@conversations_app.command("forget")
+def conversations_forget(
+    name: Annotated[str, typer.Argument(help="Name of the conversation.")],
+    library: LibraryOption = None,
+) -> None:
+    """Remove a conversation, and the pictures that no other one holds."""
+    _with_history(library, lambda history: history.forget(name))
+    _console().print(f"Forgot conversation {name}.", markup=False)
+
+
+def _settings(**given: Any) -> "Settings":
+    from platformdirs import user_config_path
+
+    from bot.settings import Settings
+
+    named = os.environ.get("BIFOCAL_CONFIG")
+    usual = user_config_path("bifocal") / "bifocal.toml"
+    file = Path(named) if named else usual if usual.is_file() else None
+    return Settings.load(environ=os.environ, file=file, **given)
+
+
+def _console(quiet: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=quiet, highlight=False)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201
+
+
+def _existing(total: int, name: str) -> None:
+    from memory.errors import ConversationNotFound
+
+    if not total:
+        raise ConversationNotFound(
+            f"conversation {name}: there is none of that name; see: bifocal conversations list"
+        )
+
+
+def _with_history(library: Path | None, work: Callable[[Any], Any]) -> Any:
+    """Run one asynchronous call against the conversations of the settings."""
+    import asyncio
+
+    from bot.build import open_history
+
+    async def run() -> Any:
+        history = await open_history(_settings(library=library))
+        try:
+            return await work(history)
+        finally:
+            await history.aclose()
+
+    return asyncio.run(run())

@@ -1,0 +1,75 @@
+"""What ``bifocal status`` tells, as a JSON value: the library, its indexes, who writes, and Redis.
+
+Knows nothing of how it is printed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from bot.settings import Settings
+from retrievers.library import Library
+
+NO_CROSS_MODAL = (
+    "text finds pictures by their words only (writing in them, captions, metadata, file names and"
+    " the prose beside them), not by what they look like: the picture encoder takes no text."
+    " Set picture_encoder to a CLIP or SigLIP model (transformers:MODEL) and run `bifocal reencode`"
+)
+
+
+def read_status(settings: Settings) -> dict[str, Any]:
+    """Return what is known of the settings' library and writer; starts no model and no Redis."""
+    from bot.build import load_encoders
+    from retrievers.vectors import VectorIndex
+
+    with Library.open(settings.library) as library:
+        text, look = load_encoders(settings)
+        counts = library.counts()
+        skipped = [s for s in library.sources() if s.state == "skipped"]
+        indexes = []
+        for space, kind, encoder in (
+            ("text", "passage", text),
+            ("text", "picture", text),
+            ("look", "picture", look),
+        ):
+            if library.space(space) is not None:
+                library.claim(space, encoder)
+                index = VectorIndex.open(library, space, kind, distance=settings.distance)
+                indexes.append({"space": space, "of": f"{kind}s", **index.describe()})
+    cross_modal = "text" in look.modalities
+    return {
+        "library": str(settings.library.expanduser().absolute()),
+        "sources": counts.sources,
+        "skipped": len(skipped),
+        "passages": counts.passages,
+        "pictures": counts.pictures,
+        "bytes": counts.bytes,
+        "text_encoder": text.name,
+        "picture_encoder": look.name,
+        "text_finds_pictures": "by looks and by words" if cross_modal else NO_CROSS_MODAL,
+        "fusion": settings.fusion,
+        "indexes": indexes,
+        "writer": _writer(settings),
+        "conversations": _redis(settings),
+    }
+
+
+def _writer(settings: Settings) -> str:
+    if settings.model == "extractive":
+        return "extractive: quotes the sources, needs no model (set model to use one)"
+    if settings.model.startswith("llama:"):
+        missing = [
+            path
+            for path in settings.model.removeprefix("llama:").split("+")
+            if not Path(path).expanduser().is_file()
+        ]
+        if missing:
+            return f"{settings.model}: not usable, {missing[0]} is not there"
+    return f"{settings.model}: set in the settings"
+
+
+def _redis(settings: Settings) -> str:
+    if settings.redis_url is None:
+        return "a private Redis, started when needed; its data is in the library's folder"
+    url = settings.redis_url.get_secret_value()
+    scheme, _, rest = url.partition("://")
+    return f"Redis at {scheme}://{rest.rpartition('@')[2]}"
