@@ -21,9 +21,9 @@ from retrievers.imaging import DecodedPicture, PictureLike, read_picture
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from langchain_core.callbacks import BaseCallbackHandler
-    from retrievers.ingest.pipeline import IngestEvent, Report
 
     from bot.turn import Parts
+    from retrievers.ingest.pipeline import IngestEvent, Report
 
 Callbacks = Sequence["BaseCallbackHandler"]
 

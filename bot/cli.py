@@ -111,7 +111,7 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Take files and folders into the library. Stop with Ctrl-C; run again to go on."""
-    from bot.channels.terminal_library import ingest_in_terminal
+    from bot.channels.terminal_ingest import ingest_in_terminal
 
     settings = _settings(library=library)
     report = ingest_in_terminal(settings, paths, _console(as_json), prune=prune, retry=retry)
@@ -134,7 +134,8 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     """Ask one question, with pictures or without, and print the cited answer."""
-    from bot.channels.terminal import answer_in_terminal, print_why
+    from bot.channels.terminal import answer_in_terminal
+    from bot.channels.terminal_views import print_why
     from bot.chatbot import ChatBot
 
     with ChatBot.open(settings=_settings(library=library, model=model)) as bot:
@@ -183,13 +184,15 @@ def chat(
 @app.command()
 def sources(library: LibraryOption = None, as_json: JsonOption = False) -> None:
     """List what the library was made from, and what was skipped and why."""
-    from bot.channels.terminal_library import print_sources, source_json
+    from dataclasses import asdict
+
+    from bot.channels.terminal_views import print_sources
     from retrievers.library import Library
 
     with Library.open(_settings(library=library).library) as opened:
         found = opened.sources()
     if as_json:
-        _print_json([source_json(source) for source in found])
+        _print_json([asdict(source) for source in found])
     else:
         print_sources(_console(), found)
 
@@ -212,7 +215,7 @@ def status(
     library: LibraryOption = None, model: ModelOption = None, as_json: JsonOption = False
 ) -> None:
     """Tell what the library holds, which encoders and index it has, and who writes answers."""
-    from bot.channels.terminal_library import print_status
+    from bot.channels.terminal_views import print_status
     from bot.status import read_status
 
     found = read_status(_settings(library=library, model=model))
@@ -225,7 +228,7 @@ def status(
 @app.command()
 def reencode(library: LibraryOption = None, as_json: JsonOption = False) -> None:
     """Make all vectors anew with the encoders that the settings name now."""
-    from bot.channels.terminal_library import reencode_in_terminal
+    from bot.channels.terminal_ingest import reencode_in_terminal
 
     done = reencode_in_terminal(_settings(library=library), _console(as_json))
     if as_json:
@@ -237,7 +240,7 @@ def conversations_list(library: LibraryOption = None, as_json: JsonOption = Fals
     """List conversations, the last one first."""
     from dataclasses import asdict
 
-    from bot.channels.terminal import print_conversations
+    from bot.channels.terminal_views import print_conversations
 
     found = _with_history(library, lambda history: history.conversations())
     if as_json:
@@ -253,7 +256,7 @@ def conversations_show(
     as_json: JsonOption = False,
 ) -> None:
     """Print a conversation with its citations."""
-    from bot.channels.terminal import print_conversation
+    from bot.channels.terminal_views import print_conversation
 
     found = _with_history(library, lambda history: history.load(name))
     _existing(found.total, name)

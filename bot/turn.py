@@ -15,8 +15,6 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
-from memory.recall import refer
-from retrievers.fusion import merge
 
 from bot.citations import cite
 from bot.compose import Budget, Composition, Prompts, Shown, compose, estimate_tokens
@@ -37,8 +35,10 @@ from bot.models.choose import Capabilities, explain
 from bot.settings import Settings
 from memory.history import History
 from memory.messages import Conversation, Message, PictureRef, Turn
+from memory.recall import refer
 from retrievers.encoders import Encoder
 from retrievers.evidence import Evidence, Line, Query
+from retrievers.fusion import merge
 from retrievers.imaging import DecodedPicture, encode, read_picture, shrink
 from retrievers.library import Library
 

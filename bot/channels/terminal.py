@@ -1,28 +1,27 @@
-"""A conversation in a terminal: answers as they are written, footnotes, pictures in half-blocks.
+"""A conversation in a terminal: answers as they are written, and the commands of ``bifocal chat``.
 
-Speaks to a :class:`ChatBot` and a rich console, and knows nothing of how answers come about. All
-text from sources and models loses its control characters before it is printed.
+Speaks to a :class:`ChatBot` and a rich console, and knows nothing of how answers come about.
 """
 
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from bot.channels.terminal_views import (
+    print_citations,
+    print_picture,
+    print_pictures,
+    print_why,
+)
 from bot.chatbot import ChatBot
-from bot.errors import KNOWN_ERRORS
-from bot.events import Answer, Citation, Done, Notice, Token
-from bot.show import picture_of, plain, source_name, where
-from memory.messages import PictureRef
-
-#: Columns and rows that a picture in the terminal takes at most
-PICTURE_COLUMNS, PICTURE_ROWS = 44, 22
+from bot.errors import KNOWN_ERRORS, BifocalError
+from bot.events import Answer, Done, Notice, Token
+from bot.show import picture_of, plain
 
 HELP = """\
 [bold]/image[/] PATH  attach a picture to your next question (more than once for several)
@@ -55,105 +54,6 @@ def answer_in_terminal(
         raise RuntimeError("a turn ended without done or error")
     print_citations(bot, console, answer)
     return answer
-
-
-def print_citations(bot: ChatBot, console: Console, answer: Answer) -> None:
-    """Print a footnote for each citation, and the cited pictures where the terminal has colours."""
-    for citation in answer.citations:
-        console.print(Text.assemble(("  " + f"[{citation.mark}] ", "bold"), *_footnote(citation)))
-    shown: set[str] = set()
-    for citation in answer.citations:
-        key = f"{citation.media}{citation.picture}"
-        if citation.kind == "picture" and key not in shown and draws_pictures(console):
-            shown.add(key)
-            image = picture_of(bot.cited_picture(answer, citation), citation.box, 512)
-            print_picture(console, image)
-
-
-def _footnote(citation: Citation) -> Iterator[tuple[str, str]]:
-    yield where(citation), "cyan"
-    if citation.quote:
-        quote = " ".join(plain(citation.quote).split())
-        yield f"  “{quote[:160]}{'…' if len(quote) > 160 else ''}”", "dim"
-
-
-def draws_pictures(console: Console) -> bool:
-    """Tell whether pictures can be drawn: a terminal with 256 colours or more."""
-    return console.is_terminal and console.color_system in ("256", "truecolor")
-
-
-def print_picture(console: Console, image: Image.Image) -> None:
-    """Print an RGB picture: each character is two pixels, one above the other."""
-    columns = min(PICTURE_COLUMNS, console.width - 4)
-    scale = min(columns / image.width, 2 * PICTURE_ROWS / image.height)
-    size = (max(1, round(image.width * scale)), max(2, round(image.height * scale) // 2 * 2))
-    pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
-    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
-        line = Text("  ")
-        for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
-            line.append("▀", f"rgb({_csv(above)}) on rgb({_csv(below)})")
-        console.print(line)
-
-
-def _csv(pixel: list[int]) -> str:
-    return ",".join(map(str, pixel))
-
-
-def print_why(console: Console, answer: Answer | None) -> None:
-    """Print the ledger: what was found, by which retriever, with what score, and its use."""
-    if answer is None:
-        console.print("Nothing was asked yet.")
-        return
-    table = Table(title=f"Evidence for: {escape(plain(answer.question)) or '(a picture)'}")
-    for name in ("", "what", "where", "score", "found by", "used"):
-        table.add_column(name, overflow="fold")
-    for entry in answer.evidence:
-        item = entry.evidence
-        page = f", page {item.page}" if item.page is not None else ""
-        words = " ".join(plain(item.caption or item.text).split())[:80]
-        found = " ".join(f"{name} {score:.2f}" for name, score in item.scores.items())
-        uses = [
-            name
-            for name, used in (
-                ("cited", entry.cited),
-                ("pixels shown", entry.pixels_shown),
-                ("in prompt", entry.in_prompt),
-            )
-            if used
-        ]
-        table.add_row(
-            f"[{entry.number}]".replace("[", r"\["),
-            escape(f"{item.kind}: {words}"),
-            escape(source_name(item.source) + page),
-            f"{item.score:.3f}",
-            escape(found),
-            ", ".join(uses) or "left out",
-            style="bold" if entry.cited else None,
-        )
-    console.print(table)
-    spent = ", ".join(f"{name} {ms:.0f} ms" for name, ms in answer.timings.items())
-    console.print(f"[dim]written by {escape(answer.model)}; {spent}[/]")
-    for notice in answer.notices:
-        console.print(f"[yellow]Note:[/] {escape(plain(notice))}")
-
-
-def print_pictures(console: Console, pictures: Sequence[PictureRef]) -> None:
-    """Print the list of a conversation's pictures."""
-    if not pictures:
-        console.print("No pictures yet: attach one with /image PATH.")
-        return
-    table = Table()
-    for name in ("", "name", "size", "from", "words"):
-        table.add_column(name, overflow="fold")
-    for ref in pictures:
-        table.add_row(
-            str(ref.number),
-            escape(plain(ref.name)),
-            f"{ref.width}x{ref.height}",
-            ref.sender,
-            escape(plain(ref.caption)),
-        )
-    console.print(table)
 
 
 class Chat:
@@ -234,3 +134,34 @@ class Chat:
             return
         data = self.bot.picture(self.conversation, chosen[0].number)
         print_picture(self.console, picture_of(data, None, 512))
+
+
+def chat_in_json(
+    bot: ChatBot,
+    lines: Iterable[str],
+    conversation: str,
+    write: Callable[[object], None],
+) -> None:
+    """Hold a conversation for a program: each line in is a question, each line out its answer.
+
+    A line may be plain text or ``{"text": …, "images": [PATH, …]}``. What fails is written as
+    ``{"error": …}``, and the next line is read.
+    """
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            text, images = _read_question(line)
+            write(bot.ask(text, images=images, conversation=conversation).to_json())
+        except KNOWN_ERRORS as error:
+            write({"error": str(error)})
+
+
+def _read_question(line: str) -> tuple[str, list[str]]:
+    if not line.lstrip().startswith("{"):
+        return line.strip(), []
+    try:
+        value = json.loads(line)
+        return str(value.get("text", "")), [str(path) for path in value.get("images", [])]
+    except (ValueError, TypeError) as error:
+        raise BifocalError(f"{line.strip()[:80]}: not a JSON question") from error
