@@ -16,7 +16,7 @@ from prompts import load_prompt
 from retrievers.library import Library
 
 if TYPE_CHECKING:
-    from bot.turn import Parts
+    from bot.turn_state import Parts
     from retrievers.encoders import Encoder
     from retrievers.ingest.pipeline import Ingestor
 
@@ -45,7 +45,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
 def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "partial[Parts]":
     """Load encoders, retrievers and the model: work for a thread."""
     from bot.models.choose import capabilities, load_model
-    from bot.turn import Parts
+    from bot.turn_state import Parts
     from retrievers.fusion import default_weights
     from retrievers.ingest.ocr import read_query_picture
     from retrievers.picture import PictureRetriever

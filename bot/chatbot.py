@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from langchain_core.callbacks import BaseCallbackHandler
 
-    from bot.turn import Parts
+    from bot.turn_state import Parts
     from retrievers.ingest.pipeline import IngestEvent, Report
 
 Callbacks = Sequence["BaseCallbackHandler"]
@@ -54,7 +54,7 @@ class AsyncChatBot:
         begun; its name is in the answer. LangChain ``callbacks`` see every step. Raises
         ``TurnError``, whose ``stage`` names the step that failed; nothing is saved then.
         """
-        from bot.turn import TurnState
+        from bot.turn_state import TurnState
 
         given = await self._take_in(text, images)
         state = TurnState(

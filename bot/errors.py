@@ -3,11 +3,10 @@
 BifocalError
 ├── SettingsError        a setting has a value that cannot be used
 ├── ModelError           the model that writes answers cannot be loaded or failed
-├── TurnError            one step of a turn failed; ``stage`` names it
-└── TurnCancelled        the caller went away
+└── TurnError            one step of a turn failed; ``stage`` names it
 
 Beside it stand the trees of the packages below, which never import this one:
-``retrievers.errors.RetrievalError`` (libraries, encoders, pictures, files) and
+``retrievers.errors.RetrievalError`` (libraries, encoders, pictures, files),
 ``memory.errors.HistoryError`` (conversations) and ``prompts.PromptError``. ``KNOWN_ERRORS`` is
 all of them.
 
@@ -37,10 +36,6 @@ class TurnError(BifocalError):
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(message)
         self.stage = stage
-
-
-class TurnCancelled(BifocalError):
-    """The caller went away before the answer was whole."""
 
 
 KNOWN_ERRORS = (BifocalError, RetrievalError, HistoryError, PromptError)

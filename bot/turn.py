@@ -1,6 +1,6 @@
 """One turn, from the question to the saved answer: eight steps, one LangChain chain.
 
-Read :meth:`Steps.chain` first. What flows through the chain is a :class:`TurnState`, to which each
+Read :meth:`Steps.chain` first. What flows through the chain is a ``TurnState``, to which each
 step adds its own fields, and :mod:`bot.events`, which every step passes on. So
 ``chain.astream(state)`` gives a turn's events as they come and, last, the finished state.
 Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
@@ -8,21 +8,19 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
 
 from bot.citations import cite
-from bot.compose import Budget, Composition, Prompts, Shown, compose, estimate_tokens
+from bot.compose import Budget, Shown, compose, estimate_tokens
 from bot.condense import condense
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
     Answer,
-    Citation,
     Cited,
     Done,
     Event,
@@ -31,75 +29,20 @@ from bot.events import (
     Notice,
     Token,
 )
-from bot.models.choose import Capabilities, explain
-from bot.settings import Settings
-from memory.history import History
-from memory.messages import Conversation, Message, PictureRef, Turn
+from bot.models.choose import explain
+from bot.turn_state import (
+    Parts,
+    PictureInTurn,
+    TurnState,
+    caption_of,
+    new_picture,
+    shown_evidence,
+)
+from memory.messages import Message, Turn
 from memory.recall import refer
-from retrievers.encoders import Encoder
-from retrievers.evidence import Evidence, Line, Query
+from retrievers.evidence import Query
 from retrievers.fusion import merge
-from retrievers.imaging import DecodedPicture, encode, read_picture, shrink
-from retrievers.library import Library
-
-ReadWords = Callable[[DecodedPicture], tuple[Line, ...]]
-Weigh = Callable[[Query], Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the steps work with; built once, by ``ChatBot``."""
-
-    settings: Settings
-    history: History
-    library: Library
-    text_encoder: Encoder
-    picture_encoder: Encoder
-    text_retriever: Runnable[Query, list[Evidence]]
-    picture_retriever: Runnable[Query, list[Evidence]]
-    weigh: Weigh
-    read_words: ReadWords
-    model: BaseChatModel
-    model_name: str
-    capabilities: Capabilities
-    prompts: Prompts
-
-
-@dataclass(frozen=True)
-class PictureInTurn:
-    """A picture that this turn is about: a new one, or an earlier one that the words point at."""
-
-    ref: PictureRef
-    decoded: DecodedPicture
-    new: bool
-    lines: tuple[Line, ...] = ()
-
-
-@dataclass(frozen=True)
-class TurnState:
-    """What is known of a turn so far. The first four fields are given, each step adds its own."""
-
-    id: str
-    conversation_id: str
-    question: str
-    given: tuple[DecodedPicture, ...] = ()
-    # 1 load
-    conversation: Conversation = field(default_factory=lambda: Conversation(""))
-    pictures: tuple[PictureInTurn, ...] = ()
-    # 2 encode
-    query: Query = field(default_factory=Query)
-    # 3 retrieve, 4 fuse
-    found: Mapping[str, list[Evidence]] = field(default_factory=dict)
-    evidence: tuple[Evidence, ...] = ()
-    # 5 compose, 6 generate
-    prompt: Composition | None = None
-    reply: BaseMessage | None = None
-    # 7 cite
-    citations: tuple[Citation, ...] = ()
-    # all along
-    notices: tuple[str, ...] = ()
-    timings: Mapping[str, float] = field(default_factory=dict)
-
+from retrievers.imaging import encode, read_picture, shrink
 
 Flow = AsyncIterator[Event | TurnState]
 Work = Callable[[TurnState], Flow]
@@ -133,7 +76,7 @@ class Steps:
             state.conversation_id, last=self.parts.settings.history_turns
         )
         first = max((p.number for p in conversation.pictures), default=0) + 1
-        pictures = [_new_picture(n, given) for n, given in enumerate(state.given, first)]
+        pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
         reference = refer(state.question, conversation.pictures)
         known = {p.number: p for p in conversation.pictures}
         for number in reference.numbers:
@@ -189,7 +132,7 @@ class Steps:
             weights={**self.parts.weigh(state.query), **settings.weights},
             k=settings.evidence,
         )
-        evidence = (*(_shown_evidence(p) for p in state.pictures), *ranked)
+        evidence = (*(shown_evidence(p) for p in state.pictures), *ranked)
         yield EvidenceFound(evidence)
         yield replace(state, evidence=evidence)
 
@@ -300,7 +243,7 @@ class Steps:
         await self.parts.history.save(
             state.conversation_id,
             turn,
-            tuple(replace(p.ref, caption=_caption(p)) for p in new),
+            tuple(replace(p.ref, caption=caption_of(p)) for p in new),
             {p.ref.sha256: p.decoded.data for p in new},
         )
         timings = {**state.timings, "save": (time.perf_counter() - started) * 1000}
@@ -364,38 +307,3 @@ def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
                 yield output
 
     return RunnableGenerator(run, name=name)
-
-
-def _new_picture(number: int, given: DecodedPicture) -> PictureInTurn:
-    ref = PictureRef(
-        number=number,
-        sha256=given.sha256,
-        media_type=given.media_type,
-        width=given.width,
-        height=given.height,
-        bytes=len(given.data),
-        name=given.name,
-    )
-    return PictureInTurn(ref, given, new=True)
-
-
-def _shown_evidence(picture: PictureInTurn) -> Evidence:
-    """Return a picture of the conversation as evidence; its id is ``shown:NUMBER``."""
-    ref = picture.ref
-    return Evidence(
-        id=f"shown:{ref.number}",
-        kind="picture",
-        source=ref.name or f"picture {ref.number}",
-        text="\n".join(line.text for line in picture.lines),
-        caption=ref.caption,
-        media=ref.sha256,
-        size=(ref.width, ref.height),
-        lines=picture.lines,
-        score=1.0,
-        scores={"shown": 1.0},
-    )
-
-
-def _caption(picture: PictureInTurn) -> str:
-    """Return the first writing in the picture, cut short: by it a later turn can speak of it."""
-    return " ".join(line.text for line in picture.lines)[:120]

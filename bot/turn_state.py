@@ -1,0 +1,116 @@
+"""The values that a turn is made of: its parts, its pictures, and what is known of it so far.
+
+Knows nothing of the order of steps; :mod:`bot.turn` does.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
+
+from bot.compose import Composition, Prompts
+from bot.events import Citation
+from bot.models.choose import Capabilities
+from bot.settings import Settings
+from memory.history import History
+from memory.messages import Conversation, PictureRef
+from retrievers.encoders import Encoder
+from retrievers.evidence import Evidence, Line, Query
+from retrievers.imaging import DecodedPicture
+from retrievers.library import Library
+
+ReadWords = Callable[[DecodedPicture], tuple[Line, ...]]
+Weigh = Callable[[Query], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the steps work with; built once, by ``ChatBot``."""
+
+    settings: Settings
+    history: History
+    library: Library
+    text_encoder: Encoder
+    picture_encoder: Encoder
+    text_retriever: Runnable[Query, list[Evidence]]
+    picture_retriever: Runnable[Query, list[Evidence]]
+    weigh: Weigh
+    read_words: ReadWords
+    model: BaseChatModel
+    model_name: str
+    capabilities: Capabilities
+    prompts: Prompts
+
+
+@dataclass(frozen=True)
+class PictureInTurn:
+    """A picture that this turn is about: a new one, or an earlier one that the words point at."""
+
+    ref: PictureRef
+    decoded: DecodedPicture
+    new: bool
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True)
+class TurnState:
+    """What is known of a turn so far. The first four fields are given, each step adds its own."""
+
+    id: str
+    conversation_id: str
+    question: str
+    given: tuple[DecodedPicture, ...] = ()
+    # 1 load
+    conversation: Conversation = field(default_factory=lambda: Conversation(""))
+    pictures: tuple[PictureInTurn, ...] = ()
+    # 2 encode
+    query: Query = field(default_factory=Query)
+    # 3 retrieve, 4 fuse
+    found: Mapping[str, list[Evidence]] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+    # 5 compose, 6 generate
+    prompt: Composition | None = None
+    reply: BaseMessage | None = None
+    # 7 cite
+    citations: tuple[Citation, ...] = ()
+    # all along
+    notices: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+def new_picture(number: int, given: DecodedPicture) -> PictureInTurn:
+    """Return a picture that just came in, under the number that it will keep."""
+    ref = PictureRef(
+        number=number,
+        sha256=given.sha256,
+        media_type=given.media_type,
+        width=given.width,
+        height=given.height,
+        bytes=len(given.data),
+        name=given.name,
+    )
+    return PictureInTurn(ref, given, new=True)
+
+
+def shown_evidence(picture: PictureInTurn) -> Evidence:
+    """Return a picture of the conversation as evidence; its id is ``shown:NUMBER``."""
+    ref = picture.ref
+    return Evidence(
+        id=f"shown:{ref.number}",
+        kind="picture",
+        source=ref.name or f"picture {ref.number}",
+        text="\n".join(line.text for line in picture.lines),
+        caption=ref.caption,
+        media=ref.sha256,
+        size=(ref.width, ref.height),
+        lines=picture.lines,
+        score=1.0,
+        scores={"shown": 1.0},
+    )
+
+
+def caption_of(picture: PictureInTurn) -> str:
+    """Return the first writing in the picture, cut short: by it a later turn can speak of it."""
+    return " ".join(line.text for line in picture.lines)[:120]
