@@ -1,0 +1,103 @@
+"""From records to values and back: what a stored conversation says, as pure functions.
+
+Knows nothing of Redis. A record that cannot be read is left out and named; what was written and is
+no longer there is counted. Neither is ever passed over in silence.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from memory.errors import HistoryDamaged
+from memory.messages import Conversation, Message, PictureRef, Turn
+from memory.records import unpack
+
+TITLE = 80  #: characters of a title
+
+
+def read_turn(record: bytes) -> Turn | None:
+    """Return the turn of a record, or ``None`` when it is damaged."""
+    try:
+        return Turn.from_json(unpack(record))
+    except (HistoryDamaged, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_picture(record: bytes) -> PictureRef | None:
+    """Return the picture reference of a record, or ``None`` when it is damaged."""
+    try:
+        return PictureRef.from_json(unpack(record))
+    except (HistoryDamaged, ValueError, KeyError, TypeError):
+        return None
+
+
+def numbered(fields: Mapping[bytes, bytes]) -> dict[int, bytes]:
+    """Return the records of a conversation's pictures by number, ascending."""
+    return {int(name): fields[name] for name in sorted(filter(bytes.isdigit, fields), key=int)}
+
+
+def hashes(fields: Mapping[bytes, bytes]) -> set[str]:
+    """Return the SHA-256 of every picture whose record can be read."""
+    refs = (read_picture(record) for record in numbered(fields).values())
+    return {ref.sha256 for ref in refs if ref is not None}
+
+
+def conversation(
+    name: str, total: int, records: Sequence[bytes], fields: Mapping[bytes, bytes], written: int
+) -> Conversation:
+    """Return a conversation of ``total`` stored turns, of which ``records`` are the last ones.
+
+    ``fields`` is the hash of its pictures, ``written`` how many turns were ever stored.
+    """
+    notices: list[str] = []
+    if written > total:
+        notices.append(
+            f"{written - total} of the {written} turns of conversation {name!r} are missing"
+        )
+    turns: list[Turn] = []
+    for place, record in enumerate(records, start=total - len(records) + 1):
+        turn = read_turn(record)
+        if turn is None:
+            notices.append(
+                f"turn {place} of {total} of conversation {name!r} is damaged and was left out"
+            )
+        else:
+            turns.append(turn)
+    pictures: list[PictureRef] = []
+    for number, record in numbered(fields).items():
+        ref = read_picture(record)
+        if ref is None or ref.number != number:
+            notices.append(
+                f"the record of picture {number} of conversation {name!r} is damaged and was "
+                "left out"
+            )
+        else:
+            pictures.append(ref)
+    return Conversation(name, tuple(turns), tuple(pictures), total, tuple(notices))
+
+
+def renumber(
+    turn: Turn, pictures: Sequence[PictureRef], first: int
+) -> tuple[Turn, tuple[PictureRef, ...]]:
+    """Return the turn and its new pictures, these numbered on from ``first`` in their order.
+
+    Only numbers of new pictures change. Words, citations and the ledger are not looked into.
+    """
+    new = {picture.number: first + place for place, picture in enumerate(pictures)}
+    if all(old == number for old, number in new.items()):
+        return turn, tuple(pictures)
+
+    def moved(message: Message) -> Message:
+        return replace(message, pictures=tuple(new.get(n, n) for n in message.pictures))
+
+    return (
+        replace(turn, question=moved(turn.question), answer=moved(turn.answer)),
+        tuple(replace(picture, number=new[picture.number]) for picture in pictures),
+    )
+
+
+def title(turn: Turn, pictures: Sequence[PictureRef]) -> str:
+    """Return the question in one line of 80 characters at most, else what its picture is called."""
+    words = " ".join(turn.question.text.split())
+    if not words and pictures:
+        words = " ".join((pictures[0].caption or pictures[0].name or "a picture").split())
+    return words if len(words) <= TITLE else words[: TITLE - 1].rstrip() + "…"

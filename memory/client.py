@@ -1,0 +1,178 @@
+"""One bounded, cancel-safe way to Redis, and every failure of it as one clear line.
+
+Knows nothing of conversations. Each piece of work runs in a task of its own that the caller's
+cancellation does not reach: a connection is never given up between a command and its reply, where
+the next user would read someone else's answer (redis-py closes such a connection, but its pool's
+bookkeeping can still be cut in half by a second cancellation). What the caller gets is the wait,
+not the work: it ends at once when cancelled, and at the deadline at the latest. A write whose wait
+was cancelled may thus have happened, whole.
+
+A link belongs to the event loop that opened it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from redis import exceptions as rx
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from memory.errors import HistoryError, HistoryUnavailable
+
+T = TypeVar("T")
+
+
+class Link:
+    """A bounded pool of connections to one Redis. Made by :meth:`open`."""
+
+    def __init__(self, pool: ConnectionPool, name: str, timeout: float, connections: int) -> None:
+        self.name = name
+        self.client: Redis = Redis(connection_pool=pool)
+        self._pool = pool
+        self._timeout = timeout
+        self._free = asyncio.Semaphore(connections)
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        name: str = "",
+        timeout: float = 2.0,  # noqa: ASYNC109 - kept as the link's own deadline
+        connections: int = 16,
+    ) -> "Link":
+        """Connect and say PING; ``HistoryUnavailable`` when that fails within ``timeout`` seconds.
+
+        ``name`` stands for the address in messages (by default the address without its user,
+        password and options). ``connections`` bounds the pool; further work waits for its turn.
+        """
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                max_connections=connections,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                # a write that failed half way must not be sent again unseen
+                retry=Retry(NoBackoff(), 0),
+                protocol=2,
+            )
+            shown = name or _shown(url)
+        except (ValueError, TypeError):
+            # not chained: a mistyped address quotes its password in the cause
+            raise HistoryUnavailable(
+                f"the Redis address ({url.partition('://')[0][:20]!r}…) cannot be used: give "
+                "redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH"
+            ) from None
+        link = cls(pool, shown, timeout, connections)
+        try:
+            await link.run(_ping)
+        except BaseException:
+            await link.aclose()
+            raise
+        return link
+
+    async def run(self, work: Callable[[Redis], Awaitable[T]], limit: float | None = None) -> T:
+        """Do ``work`` with the client and return what it returns.
+
+        The deadline is ``limit`` seconds (the link's own by default) and counts waiting for a
+        free connection. Redis' errors become ``HistoryUnavailable``, chained to their cause.
+        """
+        if self._closed:
+            raise HistoryUnavailable(f"{self.name} was closed")
+        limit = self._timeout if limit is None else limit
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        alarm = asyncio.get_running_loop().call_later(limit, task.cancel)
+        task.add_done_callback(lambda done: self._done(done, alarm))
+        await asyncio.wait({task}, timeout=limit)
+        if not task.done() or task.cancelled():
+            raise HistoryUnavailable(f"{self.name} did not answer within {limit:g} s") from None
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if isinstance(error, (rx.RedisError, rx.RedisClusterException, OSError)):
+            raise explain(error, self.name) from error
+        raise error
+
+    async def _guarded(self, work: Callable[[Redis], Awaitable[T]]) -> T:
+        async with self._free:
+            return await work(self.client)
+
+    def _done(self, task: asyncio.Task[T], alarm: asyncio.TimerHandle) -> None:
+        alarm.cancel()
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also when nobody waits any more
+
+    async def aclose(self) -> None:
+        """Wait for work under way, up to the deadline, and close every connection."""
+        self._closed = True
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=self._timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        with contextlib.suppress(rx.RedisError, OSError):
+            await self._pool.aclose()
+
+
+async def _ping(client: Redis) -> None:
+    await client.ping()
+
+
+def _shown(url: str) -> str:
+    """Return an address without user, password and options. ``ValueError`` when it is none."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"Redis at unix://{parts.path}"
+    port = f":{parts.port}" if parts.port else ""
+    return f"Redis at {parts.scheme}://{parts.hostname or 'localhost'}{port}"
+
+
+def explain(error: Exception, name: str) -> HistoryError:
+    """Return what a Redis error means for a user. Commands and their values are never quoted."""
+    return HistoryUnavailable(f"{name} {_meaning(error)}")
+
+
+def _meaning(error: Exception) -> str:
+    # a pipeline quotes the command before the server's words: only those count
+    said = str(error).rpartition("caused error: ")[2]
+    match error:
+        case rx.BusyLoadingError():
+            return "is still loading its data: try again in a moment"
+        case rx.AuthenticationError() | rx.AuthenticationWrongNumberOfArgsError():
+            return "refuses the login: check the user and the password in its address"
+        case rx.AuthorizationError() | rx.NoPermissionError():
+            return "does not let this user run the commands or touch the keys (bifocal:*) needed"
+        case rx.MaxConnectionsError():
+            return "has no free connection: too much is asked of it at once"
+        case rx.TimeoutError() | TimeoutError():
+            return "did not answer in time"
+        case rx.OutOfMemoryError():
+            return "is full (maxmemory reached), nothing was saved: raise it or forget something"
+        case rx.ReadOnlyError():
+            return "is a read-only replica: give the primary's address"
+        case rx.ClusterDownError() | rx.ClusterError():
+            return "belongs to a cluster that is down"
+        case rx.AskError() | rx.TryAgainError() | rx.ClusterCrossSlotError():
+            return "is one node of a cluster and does not hold this conversation"
+        case rx.WatchError():
+            return "is being written to by too many at once: try again"
+        case rx.ConnectionError() | OSError():
+            if "max number of clients" in said:
+                return "takes no further clients (maxclients reached)"
+            return f"cannot be reached ({' '.join(said.split())[:200]}): is it running?"
+        case rx.ResponseError() if "MISCONF" in said:
+            return "cannot write to its disk (MISCONF), nothing was saved: see its log"
+        case rx.ResponseError() if "NOREPLICAS" in said:
+            return "has too few replicas to accept a write (NOREPLICAS), nothing was saved"
+        case rx.ResponseError() if "NOAUTH" in said:
+            return "asks for a login: put user and password into its address"
+        case _:
+            return f"refused a command ({type(error).__name__})"

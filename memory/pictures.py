@@ -1,0 +1,174 @@
+"""Keeps the bytes of pictures: once per tenant, by content hash, for as long as anyone holds them.
+
+Knows nothing of turns. A *holder* is one life of one conversation (``CONVERSATION/LIFE``): a
+conversation that was forgotten and begun anew under the same name is another holder, so the old
+one's leaving cannot take a picture from the new one.
+
+The order of writes makes a crash leave an orphan at most, never a turn without its picture:
+
+1. the holder is noted, then the bytes are written, then (by the caller) the turn;
+2. bytes go only when no holder is left, checked and done in one transaction.
+
+What a crash left over, :meth:`PictureStore.sweep` removes: holds that no conversation backs and
+that are older than an hour, so not those of a turn that is just being written.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import WatchError
+
+from memory.client import Link
+from memory.errors import HistoryDamaged
+from memory.messages import PictureRef
+from memory.records import picture_key, picture_pattern
+
+GRACE = 3600.0  #: seconds for which a hold needs no conversation behind it
+TRIES = 8  #: attempts at a transaction that others keep interrupting
+
+Backed = Callable[[str, str], Awaitable[bool]]  #: (holder, sha256) -> does a conversation hold it?
+
+
+class PictureStore:
+    """The pictures of one tenant on one Redis."""
+
+    def __init__(self, link: Link, tenant: str) -> None:
+        self._link = link
+        self._tenant = tenant
+
+    def _key(self, sha256: str, part: str) -> str:
+        return picture_key(self._tenant, sha256, part)
+
+    async def hold(
+        self,
+        client: Any,
+        holder: str,
+        pictures: Sequence[PictureRef],
+        blobs: Mapping[str, bytes],
+        now: float,
+    ) -> None:
+        """Note ``holder`` for each picture and store the bytes that are not there yet.
+
+        ``now`` is the server's time (s). ``HistoryDamaged`` when a picture's bytes are neither in
+        ``blobs`` nor stored. Runs within the caller's piece of work on ``client``.
+        """
+        wanted = {picture.sha256: picture for picture in pictures}
+        pipe = client.pipeline(transaction=False)
+        for sha in wanted:
+            pipe.zadd(self._key(sha, "holders"), {holder: now})
+            pipe.strlen(self._key(sha, "bytes"))
+        sizes: list[int] = (await pipe.execute())[1::2]
+        missing = [
+            sha for sha, size in zip(wanted, sizes, strict=True) if size != wanted[sha].bytes
+        ]
+        absent = [wanted[sha] for sha in missing if sha not in blobs]
+        if absent:
+            raise HistoryDamaged(
+                f"picture {absent[0].number} ({absent[0].name or absent[0].sha256[:12]}) came "
+                "without its bytes and none are stored: send it again"
+            )
+        if missing:
+            pipe = client.pipeline(transaction=False)
+            for sha in missing:
+                pipe.set(self._key(sha, "bytes"), blobs[sha])
+            await pipe.execute()
+
+    async def read(self, picture: PictureRef) -> bytes:
+        """Return a picture's bytes; ``HistoryDamaged`` when they are gone or not what they were."""
+
+        async def get(client: Any) -> bytes | None:
+            found: bytes | None = await client.get(self._key(picture.sha256, "bytes"))
+            return found
+
+        data = await self._link.run(get)
+        named = f"picture {picture.number}{f' ({picture.name})' if picture.name else ''}"
+        if data is None:
+            raise HistoryDamaged(f"the bytes of {named} are gone: send it again")
+        if hashlib.sha256(data).hexdigest() != picture.sha256:
+            raise HistoryDamaged(f"the stored bytes of {named} are damaged: send it again")
+        return data
+
+    async def release(
+        self, client: Any, sha256: str, holder: str, before: float | None = None
+    ) -> bool:
+        """Drop a hold (one noted before ``before``, server time, if given), and the bytes with the
+        last one. Return whether the bytes went."""
+        bytes_key, holders_key = self._key(sha256, "bytes"), self._key(sha256, "holders")
+        for _ in range(TRIES):
+            async with client.pipeline(transaction=True) as pipe:
+                await pipe.watch(holders_key)
+                held: dict[bytes, float] = dict(
+                    await pipe.zrange(holders_key, 0, -1, withscores=True)
+                )
+                noted = held.pop(holder.encode(), None)
+                if noted is not None and before is not None and noted >= before:
+                    return False
+                pipe.multi()
+                if held:
+                    pipe.zrem(holders_key, holder)
+                else:
+                    pipe.unlink(bytes_key, holders_key)
+                try:
+                    await pipe.execute()
+                except WatchError:
+                    continue
+                return not held
+        raise WatchError("holders")
+
+    async def sweep(self, backed: Backed, grace: float = GRACE) -> int:
+        """Remove what crashes left over, and return how many pictures' bytes went.
+
+        ``backed`` says whether a holder's conversation refers to a picture.
+        """
+        removed = 0
+        now = await self._link.run(server_time)
+        async for sha in self._hashes():
+            holders = await self._link.run(_before(self._key(sha, "holders"), now - grace))
+            stale = [holder for holder in holders if not await backed(holder, sha)]
+            if holders and not stale:
+                continue
+            # with nobody to remove, "" finds bytes without any holder
+            for holder in stale or [""]:
+                removed += await self._link.run(self._releaser(sha, holder, now - grace))
+        return removed
+
+    def _releaser(
+        self, sha256: str, holder: str, before: float
+    ) -> Callable[[Redis], Awaitable[bool]]:
+        return lambda client: self.release(client, sha256, holder, before)
+
+    async def _hashes(self) -> AsyncIterator[str]:
+        cursor, seen = -1, set[str]()
+        while cursor != 0:
+            cursor, keys = await self._link.run(
+                _scan(max(cursor, 0), picture_pattern(self._tenant))
+            )
+            for key in keys:
+                sha = key.decode().rpartition("}:")[0].rpartition(":")[2]
+                if sha not in seen:
+                    seen.add(sha)
+                    yield sha
+
+
+async def server_time(client: Any) -> float:
+    """Return the server's clock (s since 1970): hosts' clocks differ, and holds are compared."""
+    seconds, micros = await client.time()
+    return float(seconds) + float(micros) / 1e6
+
+
+def _scan(cursor: int, pattern: str) -> Callable[[Redis], Awaitable[tuple[int, list[bytes]]]]:
+    async def work(client: Any) -> tuple[int, list[bytes]]:
+        found: Any = await client.scan(cursor, match=pattern, count=500)
+        return int(found[0]), list(found[1])
+
+    return work
+
+
+def _before(key: str, until: float) -> Callable[[Redis], Awaitable[list[str]]]:
+    async def work(client: Any) -> list[str]:
+        found = await client.zrangebyscore(key, "-inf", f"({until}")
+        return [holder.decode() for holder in found]
+
+    return work

@@ -1,0 +1,73 @@
+"""How conversations are named and written in Redis: keys and records, as pure functions.
+
+Knows nothing of connections. Tenants and conversation ids are percent-encoded, so that any text
+(`*`, `{`, a colon, a lone surrogate) is one name and no pattern, and two names never meet::
+
+    bifocal:c:{TENANT:CONVERSATION}:turns     list of records, oldest first
+    bifocal:c:{TENANT:CONVERSATION}:pictures  hash: number -> record; last -> the highest number
+                                              ever given; life -> what holds its pictures
+    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written
+    bifocal:p:{TENANT:SHA256}:bytes           a picture's encoded bytes
+    bifocal:p:{TENANT:SHA256}:holders         sorted set: CONVERSATION/LIFE by time of the hold (s)
+    bifocal:t:{TENANT}:conversations          sorted set: CONVERSATION by time of the last turn (s)
+
+All keys of one conversation share a hash tag, hence one slot of a cluster, hence one MULTI. A
+record is eight hex digits of CRC-32 and then the JSON form of ``memory/messages.py``: Redis' own
+append-only file has no checksum, and a flipped bit must not be read as something that was said.
+"""
+
+import json
+import zlib
+from typing import Any
+from urllib.parse import quote, unquote
+
+from memory.errors import HistoryDamaged
+
+
+def encode_name(name: str) -> str:
+    """Return ``name`` in letters, digits, ``_.-~`` and ``%XX``; :func:`decode_name` undoes it."""
+    return quote(name, safe="", errors="surrogatepass")
+
+
+def decode_name(name: str) -> str:
+    """Undo :func:`encode_name`."""
+    return unquote(name, errors="surrogatepass")
+
+
+def conversation_key(tenant: str, conversation: str, part: str) -> str:
+    """Return a key of a conversation; ``part`` is ``turns``, ``pictures`` or ``meta``."""
+    return f"bifocal:c:{{{encode_name(tenant)}:{encode_name(conversation)}}}:{part}"
+
+
+def picture_key(tenant: str, sha256: str, part: str) -> str:
+    """Return a key of a stored picture; ``part`` is ``bytes`` or ``holders``."""
+    return f"bifocal:p:{{{encode_name(tenant)}:{sha256}}}:{part}"
+
+
+def picture_pattern(tenant: str) -> str:
+    """Return the SCAN pattern of a tenant's pictures (an encoded name holds no glob character)."""
+    return f"bifocal:p:{{{encode_name(tenant)}:*"
+
+
+def index_key(tenant: str) -> str:
+    """Return the key of a tenant's list of conversations."""
+    return f"bifocal:t:{{{encode_name(tenant)}}}:conversations"
+
+
+def pack(value: dict[str, Any]) -> bytes:
+    """Return the record of a JSON value; ``TypeError`` or ``ValueError`` when it is none."""
+    try:
+        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # a lone surrogate has an ASCII form only
+        body = json.dumps(value, separators=(",", ":")).encode()
+    return b"%08x" % zlib.crc32(body) + body
+
+
+def unpack(record: bytes) -> dict[str, Any]:
+    """Return the JSON value of a record; ``HistoryDamaged`` when it is not what was written."""
+    if b"%08x" % zlib.crc32(record[8:]) != record[:8]:
+        raise HistoryDamaged("a stored record does not match its checksum")
+    value = json.loads(record[8:])
+    if not isinstance(value, dict):
+        raise HistoryDamaged("a stored record is not a JSON object")
+    return value

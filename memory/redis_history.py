@@ -1,0 +1,375 @@
+"""Conversations in Redis: the ``History`` that Bifocal uses, on a server of its own or on yours.
+
+Knows nothing of models, retrieval or channels. Keys and records are ``memory/records.py``'s, bytes
+of pictures ``memory/pictures.py``'s, connections and errors ``memory/client.py``'s.
+
+A turn is one MULTI on the conversation's own slot. What lies elsewhere is written around it, so
+that a crash at any point leaves something superfluous and never something missing:
+
+1. the tenant's list of conversations gains the name (an entry without turns is not shown);
+2. pictures: their holder, then their bytes (an orphan is swept);
+3. MULTI: the turn, the new pictures' references, the counters, the title;
+4. the list again, if this was the first turn: a ``forget`` at the same moment may have removed
+   the entry of step 1. ``forget`` looks for turns after it removed an entry, and puts it back.
+
+A caller that is cancelled, or that is told ``HistoryUnavailable`` while the answer was under way,
+does not know whether its turn was stored; that it is stored whole or not at all always holds.
+"""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from redis import exceptions as rx
+from redis.asyncio import Redis
+
+from memory import assembly
+from memory.client import Link
+from memory.embedded import EmbeddedRedis, Fsync
+from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
+from memory.messages import Conversation, PictureRef, Summary, Turn
+from memory.pictures import GRACE, TRIES, PictureStore, server_time
+from memory.records import (
+    conversation_key,
+    decode_name,
+    encode_name,
+    index_key,
+    pack,
+)
+
+T = TypeVar("T")
+
+PAGE = 500  #: conversations asked for at once
+
+
+class RedisHistory:
+    """Keeps one tenant's conversations. Made by :meth:`open`; an asynchronous context manager.
+
+    Belongs to the event loop that opened it. See ``memory.history.History`` for the methods.
+    """
+
+    def __init__(self, link: Link, tenant: str, embedded: EmbeddedRedis | None = None) -> None:
+        self.tenant = tenant
+        self._link = link
+        self._embedded = embedded
+        self._pictures = PictureStore(link, tenant)
+
+    @classmethod
+    async def open(
+        cls,
+        url: str | None = None,
+        *,
+        folder: Path | None = None,
+        tenant: str = "default",
+        timeout: float = 2.0,  # noqa: ASYNC109 - kept as the deadline of every call
+        fsync: Fsync = "everysec",
+        connections: int = 16,
+    ) -> "RedisHistory":
+        """Connect to ``url`` (redis://, rediss://, unix://), or to a server kept in ``folder``.
+
+        ``timeout`` is every call's deadline in seconds. ``fsync`` is the embedded server's: with
+        ``everysec`` a power cut takes the last second, with ``always`` nothing that was
+        acknowledged. Raises ``HistoryUnavailable`` when the server cannot be reached or refuses.
+        """
+        embedded = None
+        if url is None:
+            if folder is None:
+                raise HistoryUnavailable(
+                    "conversations have no place: give a Redis address or a folder"
+                )
+            embedded = await EmbeddedRedis.aopen(folder, fsync=fsync)
+        try:
+            link = await Link.open(
+                embedded.url if embedded else url or "",
+                name=f"the Redis of {folder}" if embedded else "",
+                timeout=timeout,
+                connections=connections,
+            )
+        except BaseException:
+            if embedded is not None:
+                await embedded.aclose()
+            raise
+        return cls(link, tenant, embedded)
+
+    def _key(self, conversation: str, part: str) -> str:
+        return conversation_key(self.tenant, conversation, part)
+
+    async def _read(self, work: Callable[[Redis], Awaitable[T]]) -> T:
+        """Do ``work``, which only reads, once more if an embedded server had died before it."""
+        try:
+            return await self._write(work)
+        except HistoryUnavailable as error:
+            if self._embedded is None or not _is_gone(error):
+                raise
+        return await self._link.run(work)
+
+    async def _write(self, work: Callable[[Redis], Awaitable[T]], limit: float | None = None) -> T:
+        """Do ``work``. An embedded server that has died is started again for the next call."""
+        try:
+            return await self._link.run(work, limit)
+        except HistoryUnavailable as error:
+            if self._embedded is not None and _is_gone(error):
+                await asyncio.to_thread(self._embedded.revive)
+            raise
+
+    async def load(self, conversation: str, *, last: int | None = None) -> Conversation:
+        """See ``History.load``. One round trip; no picture's bytes are read."""
+        turns, pictures = self._key(conversation, "turns"), self._key(conversation, "pictures")
+
+        async def work(client: Any) -> list[Any]:
+            pipe = client.pipeline(transaction=True)  # one moment's view
+            pipe.llen(turns)
+            if last is None or last > 0:
+                pipe.lrange(turns, -last if last else 0, -1)
+            else:
+                pipe.lrange(turns, 1, 0)
+            pipe.hgetall(pictures)
+            pipe.hget(self._key(conversation, "meta"), "turns")
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+            return replies
+
+        found = await self._read(work)
+        for value in found:
+            if isinstance(value, Exception):
+                raise HistoryDamaged(
+                    f"conversation {conversation!r} is not in the form Bifocal stores: another "
+                    "program wrote to its keys"
+                ) from value
+        total, records, refs, written = found
+        return assembly.conversation(conversation, int(total), records, refs, int(written or 0))
+
+    async def save(
+        self,
+        conversation: str,
+        turn: Turn,
+        pictures: tuple[PictureRef, ...] = (),
+        blobs: Mapping[str, bytes] | None = None,
+    ) -> Turn:
+        """See ``History.save``."""
+        given = dict(blobs or {})
+        _check(pictures, given)
+        try:
+            record = pack(turn.to_json())
+        except (TypeError, ValueError) as error:
+            raise HistoryError(
+                f"turn {turn.id!r} is not JSON, it was not stored: {error}"
+            ) from error
+        name, index = encode_name(conversation), index_key(self.tenant)
+
+        async def work(client: Any) -> Turn:
+            await client.zadd(index, {name: turn.at})  # 1.
+            if pictures:
+                stored, count = await self._save_with_pictures(
+                    client, conversation, turn, pictures, given
+                )
+            else:
+                pipe = client.pipeline(transaction=True)
+                self._queue(pipe, conversation, record, assembly.title(turn, ()))
+                stored, count = turn, (await pipe.execute())[0]
+            if count == 1:
+                await client.zadd(index, {name: turn.at})  # 4.
+            return stored
+
+        return await self._write(work)
+
+    async def _save_with_pictures(
+        self,
+        client: Any,
+        conversation: str,
+        turn: Turn,
+        pictures: Sequence[PictureRef],
+        blobs: Mapping[str, bytes],
+    ) -> tuple[Turn, int]:
+        """Store a turn and its pictures; return what was stored and the number of turns."""
+        key, name = self._key(conversation, "pictures"), encode_name(conversation)
+        known = await client.hget(key, "life")
+        life = ""
+        abandoned: list[str] = []
+        for _ in range(TRIES):
+            if not life:  # 2.
+                life = known.decode() if known else uuid.uuid4().hex
+                now = await server_time(client)
+                await self._pictures.hold(client, f"{name}/{life}", pictures, blobs, now)
+            async with client.pipeline(transaction=True) as pipe:
+                await pipe.watch(key)
+                last, found = await pipe.hmget(key, "last", "life")
+                if found != known:  # begun, or forgotten, since: another holder
+                    abandoned.append(life)
+                    known, life = found, ""
+                    continue
+                stored, refs = assembly.renumber(
+                    turn, pictures, 1 + await _highest(pipe, key, last)
+                )
+                pipe.multi()  # 3.
+                self._queue(pipe, conversation, pack(stored.to_json()), assembly.title(turn, refs))
+                for ref in refs:
+                    pipe.hset(key, str(ref.number), pack(ref.to_json()))
+                pipe.hset(key, mapping={"last": refs[-1].number, "life": life})
+                try:
+                    count = (await pipe.execute())[0]
+                except rx.WatchError:
+                    continue
+            for sha in {ref.sha256 for ref in refs} if abandoned else ():
+                for stale in abandoned:
+                    await self._pictures.release(client, sha, f"{name}/{stale}")
+            return stored, count
+        raise rx.WatchError("pictures")
+
+    def _queue(self, pipe: Any, conversation: str, record: bytes, title: str) -> None:
+        """Queue a turn. The first reply is the number of turns."""
+        meta = self._key(conversation, "meta")
+        pipe.rpush(self._key(conversation, "turns"), record)
+        pipe.hincrby(meta, "turns", 1)
+        pipe.hsetnx(meta, "title", title.encode(errors="replace"))
+
+    async def picture(self, conversation: str, number: int) -> bytes:
+        """See ``History.picture``."""
+        key = self._key(conversation, "pictures")
+
+        async def work(client: Any) -> bytes | None:
+            record: bytes | None = await client.hget(key, str(number))
+            return record
+
+        record = await self._read(work)
+        if record is None:
+            raise HistoryDamaged(f"conversation {conversation!r} has no picture {number}")
+        ref = assembly.read_picture(record)
+        if ref is None:
+            raise HistoryDamaged(
+                f"the record of picture {number} of conversation {conversation!r} is damaged: "
+                "send the picture again"
+            )
+        return await self._pictures.read(ref)
+
+    async def conversations(self) -> list[Summary]:
+        """See ``History.conversations``. Asks for 500 at a time."""
+
+        async def names(client: Any) -> list[tuple[bytes, float]]:
+            found: Any = await client.zrevrange(index_key(self.tenant), 0, -1, withscores=True)
+            return list(found)
+
+        listed = await self._read(names)
+        summaries: list[Summary] = []
+        for start in range(0, len(listed), PAGE):
+            page = [(decode_name(name.decode()), at) for name, at in listed[start : start + PAGE]]
+            facts = await self._read(self._facts([name for name, _ in page]))
+            for (name, at), (turns, title, pictures) in zip(page, facts, strict=True):
+                if isinstance(turns, Exception):
+                    summaries.append(Summary(name, "(damaged)", 0, 0, at))
+                elif turns:
+                    shown = title.decode(errors="replace") if isinstance(title, bytes) else ""
+                    count = pictures - 2 if isinstance(pictures, int) and pictures > 2 else 0
+                    summaries.append(Summary(name, shown, turns, count, at))
+        return summaries
+
+    def _facts(self, names: Sequence[str]) -> Callable[[Redis], Awaitable[list[tuple[Any, ...]]]]:
+        async def work(client: Any) -> list[tuple[Any, ...]]:
+            pipe = client.pipeline(transaction=False)
+            for name in names:
+                pipe.llen(self._key(name, "turns"))
+                pipe.hget(self._key(name, "meta"), "title")
+                pipe.hlen(self._key(name, "pictures"))
+            flat = await pipe.execute(raise_on_error=False)
+            return [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
+
+        return work
+
+    async def forget(self, conversation: str) -> None:
+        """See ``History.forget``."""
+
+        async def work(client: Any) -> bool:
+            return await self._forget(client, conversation)
+
+        # each picture takes a transaction of its own
+        if not await self._write(work, limit=30.0):
+            raise ConversationNotFound(f"there is no conversation {conversation!r}")
+
+    async def _forget(self, client: Any, conversation: str) -> bool:
+        keys = [self._key(conversation, part) for part in ("turns", "pictures", "meta")]
+        # 1. everything of the conversation's own, at once
+        pipe = client.pipeline(transaction=True)
+        pipe.hgetall(keys[1])
+        pipe.unlink(*keys)
+        refs, removed = await pipe.execute(raise_on_error=False)
+        # 2. its holds; a crash before their end leaves orphans for the sweep
+        if isinstance(refs, dict) and b"life" in refs:
+            holder = f"{encode_name(conversation)}/{refs[b'life'].decode()}"
+            for sha in assembly.hashes(refs):
+                await self._pictures.release(client, sha, holder)
+        # 3. its entry, which comes back if it was begun anew in the meantime
+        index, name = index_key(self.tenant), encode_name(conversation)
+        at = await client.zscore(index, name)
+        await client.zrem(index, name)
+        if await client.exists(keys[0]):
+            await client.zadd(index, {name: at or await server_time(client)})
+        return isinstance(removed, Exception) or bool(removed)
+
+    async def sweep(self, grace: float = GRACE) -> int:
+        """Remove pictures that crashes left without a conversation; return how many went.
+
+        Those held for less than ``grace`` seconds stay: their turn may be on its way.
+        """
+        return await self._pictures.sweep(self._backs, grace)
+
+    async def _backs(self, holder: str, sha256: str) -> bool:
+        name, _, life = holder.rpartition("/")
+        key = self._key(decode_name(name), "pictures")
+
+        async def work(client: Any) -> dict[bytes, bytes]:
+            refs: dict[bytes, bytes] = await client.hgetall(key)
+            return refs
+
+        refs = await self._read(work)
+        if refs.get(b"life", b"").decode() != life:
+            return False
+        # a record that cannot be read may be the one: keep the picture
+        readable = [assembly.read_picture(record) for record in assembly.numbered(refs).values()]
+        return any(ref is None or ref.sha256 == sha256 for ref in readable)
+
+    async def aclose(self) -> None:
+        """See ``History.aclose``."""
+        await self._link.aclose()
+        if self._embedded is not None:
+            await self._embedded.aclose()
+
+    async def __aenter__(self) -> "RedisHistory":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+async def _highest(pipe: Any, key: str, last: bytes | None) -> int:
+    """Return the highest number given to a picture, from the records if its count is damaged."""
+    if last is None or last.isdigit():
+        return int(last or 0)
+    return max((int(field) for field in await pipe.hkeys(key) if field.isdigit()), default=0)
+
+
+def _is_gone(error: HistoryUnavailable) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, rx.ConnectionError) and not isinstance(
+        cause, rx.AuthenticationError | rx.BusyLoadingError | rx.MaxConnectionsError
+    )
+
+
+def _check(pictures: Sequence[PictureRef], blobs: Mapping[str, bytes]) -> None:
+    """Refuse bytes that are not those their hash names, before anything is written."""
+    for picture in pictures:
+        data = blobs.get(picture.sha256)
+        if data is not None and (
+            len(data) != picture.bytes or hashlib.sha256(data).hexdigest() != picture.sha256
+        ):
+            raise HistoryDamaged(
+                f"the bytes given for picture {picture.number} are not those of its SHA-256 "
+                f"{picture.sha256[:12]}…: nothing was stored"
+            )
