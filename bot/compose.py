@@ -24,7 +24,7 @@ BYTES_PER_TOKEN = 3
 #: The part of the room that evidence may take before history is given the rest
 EVIDENCE_SHARE = 0.7
 
-_TAG = re.compile(r"<(?=/?\s*source)", re.IGNORECASE)
+_TAG = re.compile(r"<(?=\s*/?\s*source)", re.IGNORECASE)
 _MARK = re.compile(r"\[(\d{1,3})\]")
 
 

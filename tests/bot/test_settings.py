@@ -1,0 +1,57 @@
+"""Settings are one frozen value from a file, the environment and keywords."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from bot import Settings, SettingsError
+
+
+def test_later_wins_file_then_environment_then_keywords(tmp_path: Path) -> None:
+    file = tmp_path / "bifocal.toml"
+    file.write_text('model = "file"\nevidence = 3\nfusion = "attention"\n')
+    environ = {"BIFOCAL_MODEL": "env", "BIFOCAL_EVIDENCE": "4", "HOME": "/"}
+    settings = Settings.load(environ=environ, file=file, model="keyword")
+    assert (settings.model, settings.evidence, settings.fusion) == ("keyword", 4, "attention")
+
+
+def test_weights_come_from_the_environment_as_pairs() -> None:
+    settings = Settings.load(environ={"BIFOCAL_WEIGHTS": "bm25=0.8, dense=0.2"})
+    assert settings.weights == {"bm25": 0.8, "dense": 0.2}
+
+
+def test_a_value_that_cannot_be_used_is_named_in_one_line() -> None:
+    with pytest.raises(SettingsError, match=r"^setting evidence: 'many' .*integer") as caught:
+        Settings.load(environ={"BIFOCAL_EVIDENCE": "many"})
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(SettingsError, match="did you mean evidence"):
+        Settings.load(evidnce=3)
+
+
+def test_unknown_names_in_the_environment_are_left_alone() -> None:
+    assert Settings.load(environ={"BIFOCAL_CONFIG": "x"}) == Settings.load()
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml: no such settings file"):
+        Settings.load(file=tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("model = ")
+    with pytest.raises(SettingsError, match=r"bad\.toml: not a readable TOML file"):
+        Settings.load(file=tmp_path / "bad.toml")
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().model = "x"  # type: ignore[misc]
+
+
+def test_no_secret_is_shown() -> None:
+    settings = Settings.load(redis_url="redis://:hunter2@h", model_key="sk-hunter2")
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(redis_url=["hunter2"])
+    assert "hunter2" not in str(caught.value)
