@@ -1,0 +1,1 @@
+"""Who writes the answer: LangChain chat models, chosen by name in :mod:`bot.models.choose`."""

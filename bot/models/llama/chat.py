@@ -101,6 +101,11 @@ class LocalVisionChat(BaseChatModel):
         return min(_MOST_PICTURES, self.context_tokens // 2 // max(1, self.engine.picture_tokens))
 
     @property
+    def picture_tokens(self) -> int:
+        """Tokens of one picture of 448x448."""
+        return self.engine.picture_tokens
+
+    @property
     def counts_tokens(self) -> bool:
         """Its ``get_num_tokens`` are its own, not an estimate."""
         return True
