@@ -16,6 +16,8 @@ from prompts import load_prompt
 from retrievers.library import Library
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
     from bot.turn_state import Parts
     from retrievers.encoders import Encoder
     from retrievers.ingest.pipeline import Ingestor
@@ -44,7 +46,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
 
 def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "partial[Parts]":
     """Load encoders, retrievers and the model: work for a thread."""
-    from bot.models.choose import capabilities, load_model
+    from bot.models.choose import capabilities
     from bot.turn_state import Parts
     from retrievers.fusion import default_weights
     from retrievers.ingest.ocr import read_query_picture
@@ -54,7 +56,7 @@ def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "par
     text, look = load_encoders(settings)
     library.claim("text", text)
     library.claim("look", look)
-    model = load_model(settings.model, settings)
+    model = load_writer(settings)
     return partial(
         Parts,
         settings=settings,
@@ -69,6 +71,23 @@ def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "par
         model_name=settings.model,
         capabilities=capabilities(model),
         prompts=prompts,
+    )
+
+
+def load_writer(settings: Settings) -> "BaseChatModel":
+    """Return the model that the settings name."""
+    from bot.models.choose import load_model
+
+    options = dict(settings.model_options)
+    if settings.model_sees_pictures is not None:
+        options["pictures"] = settings.model_sees_pictures
+    return load_model(
+        settings.model,
+        context_tokens=settings.context_tokens,
+        max_tokens=settings.answer_tokens,
+        base_url=settings.model_url,
+        api_key=settings.model_key,
+        options=options,
     )
 
 

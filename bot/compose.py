@@ -30,11 +30,13 @@ _MARK = re.compile(r"\[(\d{1,3})\]")
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Tokens for a prompt, and how to count them. ``pictures`` is how many may be shown."""
+    """Tokens for a prompt, and how to count them; how many pictures may be shown, and the tokens
+    that each takes."""
 
     tokens: int
     pictures: int
     count: Callable[[str], int]
+    picture_tokens: int = PICTURE_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,9 @@ def compose(
     """
     system = prompts.answer.render()
     room = budget.tokens - budget.count(system) - budget.count(question) - 64
-    shown = list(pictures[: max(0, min(budget.pictures, room // (2 * PICTURE_TOKENS)))])
-    room -= len(shown) * PICTURE_TOKENS
+    each = budget.picture_tokens or PICTURE_TOKENS
+    shown = list(pictures[: max(0, min(budget.pictures, room // (2 * each)))])
+    room -= len(shown) * each
     blocks, kept = _fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
     room -= sum(budget.count(block) for block in blocks)
     turns = _fit_turns(history, room, budget)

@@ -32,6 +32,8 @@ class Settings(BaseModel):
     """Address of an OpenAI-compatible server, for ``openai:NAME``."""
     model_key: SecretStr | None = None
     """Key for that server."""
+    model_options: Mapping[str, Any] = Field(default_factory=dict)
+    """What else the model takes, as it is: ``{temperature = 0.2}``."""
     model_sees_pictures: bool | None = None
     """Whether the model takes pictures, where it cannot be asked."""
     context_tokens: int = Field(default=8192, ge=512)

@@ -151,6 +151,7 @@ class Steps:
                 tokens=able.context_tokens - settings.answer_tokens,
                 pictures=min(able.max_pictures, settings.pictures_shown),
                 count=count,
+                picture_tokens=able.picture_tokens,
             ),
             {p.number: p for p in state.conversation.pictures},
         )
