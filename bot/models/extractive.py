@@ -1,0 +1,128 @@
+"""The writer that needs no language model: it answers in the words of the evidence itself.
+
+It quotes the sentences, table rows and lines of writing that answer the question, cites each, and
+says so when none does. The rules of reading are in :mod:`bot.models.reading`; this is their
+LangChain ``BaseChatModel``. Knows nothing of how evidence was found, nor of the prompt: where other
+models are given messages alone, this one is given ``question``, ``evidence`` and ``rarity`` too.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import Field
+
+from bot.models.reading.reader import Quote, Reading, read
+from bot.models.reading.words import Rarity
+from retrievers.evidence import Evidence
+
+NAME = "extractive"
+
+
+class ExtractiveChat(BaseChatModel):
+    """Answers with quotations of the evidence, each followed by its mark ``[n]``.
+
+    Call it with ``invoke(messages, question=…, evidence=…, rarity=…)``, or ``stream`` and their
+    async twins. ``question`` is the last human message when left out; ``evidence`` are the items
+    that ``[1]``, ``[2]`` … name, best first; ``rarity`` gives each word's idf in the library, and
+    is counted over the evidence when left out. Without evidence it says that it has no sources.
+
+    The message's ``response_metadata`` holds ``"found"`` (whether the evidence answers) and
+    ``"spans"``: by mark, a list of ``{"text": …, "lines": [indexes of lines of writing]}`` with the
+    words as the source has them. ``max_chars`` limits what is quoted, marks not counted.
+    """
+
+    reads_evidence: ClassVar[bool] = True
+
+    max_chars: int = Field(default=200, ge=80, le=4000)
+
+    @property
+    def _llm_type(self) -> str:
+        return NAME
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": NAME, "max_chars": self.max_chars}
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        reading = self._read(messages, **kwargs)
+        text, usage = "".join(_texts(reading)), _usage(messages, reading)
+        message = AIMessage(
+            content=text, response_metadata=_metadata(reading), usage_metadata=usage
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        reading = self._read(messages, **kwargs)
+        for text in _texts(reading):
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
+            if run_manager:
+                run_manager.on_llm_new_token(text, chunk=chunk)
+            yield chunk
+        last = AIMessageChunk(
+            content="",
+            response_metadata=_metadata(reading),
+            usage_metadata=_usage(messages, reading),
+            chunk_position="last",
+        )
+        yield ChatGenerationChunk(message=last)
+
+    def _read(
+        self,
+        messages: list[BaseMessage],
+        *,
+        question: str | None = None,
+        evidence: Sequence[Evidence] = (),
+        rarity: Rarity | None = None,
+        **_: Any,
+    ) -> Reading:
+        if question is None:
+            asked = [m for m in messages if isinstance(m, HumanMessage)]
+            question = str(asked[-1].text) if asked else ""
+        return read(question, evidence, rarity, self.max_chars)
+
+
+def _texts(reading: Reading) -> Iterator[str]:
+    """Yield the answer piece by piece, each quotation with its mark."""
+    space = ""
+    for piece in reading.pieces:
+        yield space + (f"{piece.text} [{piece.number}]" if isinstance(piece, Quote) else piece)
+        space = " "
+
+
+def _metadata(reading: Reading) -> dict[str, Any]:
+    spans: dict[int, list[dict[str, Any]]] = {}
+    for quote in reading.quotes:
+        span = {"text": quote.source_text, "lines": list(quote.lines)}
+        spans.setdefault(quote.number, []).append(span)
+    return {
+        "model_name": NAME,
+        "finish_reason": "stop",
+        "found": reading.found,
+        "spans": spans,
+    }
+
+
+def _usage(messages: Sequence[BaseMessage], reading: Reading) -> UsageMetadata:
+    """Return usage in words: there are no tokens here."""
+    read_words = sum(len(str(m.text).split()) for m in messages)
+    written = sum(len(text.split()) for text in _texts(reading))
+    return UsageMetadata(
+        input_tokens=read_words, output_tokens=written, total_tokens=read_words + written
+    )
