@@ -103,7 +103,7 @@ def _decode(data: bytes, name: str) -> DecodedPicture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own size warning: our caps are lower
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-                _check_size(opened.size, name)
+                check_size(opened.size, name)
                 kind = opened.format or "PNG"
                 rotated = opened.getexif().get(0x0112, 1) not in (0, 1)
                 upright = ImageOps.exif_transpose(opened)
@@ -124,13 +124,13 @@ def _decode(data: bytes, name: str) -> DecodedPicture:
 
 
 def _from_image(given: Image.Image, name: str) -> DecodedPicture:
-    _check_size(given.size, name)
+    check_size(given.size, name)
     image = _rgb(ImageOps.exif_transpose(given))
     data = encode(image)
     return DecodedPicture(image, data, hashlib.sha256(data).hexdigest(), "image/png", name)
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+def check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise PictureRefused(f"{name}: {width}x{height} pixels, there is nothing to see")
