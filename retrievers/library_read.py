@@ -25,8 +25,9 @@ from retrievers.library_media import Media
 from retrievers.library_schema import FILE, connect
 from retrievers.words import MAX_TERMS, match_any, terms
 
-TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 1.0, 1.0, 1.0
-"""BM25 column weights."""
+TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 2.0, 2.0, 1.0
+"""What a word counts by where it stands. On SciFact (809 training claims) BM25 reaches nDCG@10
+0.688 without titles, 0.700 with titles at 1, 0.705 at 2, 0.708 at 3."""
 
 _READ_TERMS = 512  # distinct terms of a query among which the rarest are looked for
 
@@ -158,6 +159,16 @@ class LibraryReader:
         """Return the name and dimension of the encoder that made a space, if there is one."""
         rows = self._rows("SELECT encoder, dimension FROM spaces WHERE name = ? AND active", space)
         return (str(rows[0][0]), int(rows[0][1])) if rows else None
+
+    def generation(self, space: str) -> tuple[int, str, int]:
+        """Return a number that changes when a space is re-encoded, its encoder and dimension.
+
+        ``(-1, "", 0)`` for a space that no encoder has claimed.
+        """
+        rows = self._rows(
+            "SELECT id, encoder, dimension FROM spaces WHERE name = ? AND active", space
+        )
+        return (int(rows[0][0]), str(rows[0][1]), int(rows[0][2])) if rows else (-1, "", 0)
 
     def search_words(self, text: str, *, kind: Kind, k: int) -> list[tuple[str, float]]:
         """Return up to ``k`` ids with their BM25 scores, best first; higher is better.
