@@ -48,7 +48,7 @@ class PictureRef:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "PictureRef":
-        """Read what :meth:`to_json` wrote; ``KeyError``, ``TypeError``, ``ValueError`` if damaged."""
+        """Read what :meth:`to_json` wrote; ``KeyError``, ``TypeError``, ``ValueError`` if not."""
         return cls(
             number=int(value["n"]),
             sha256=str(value["sha"]),
