@@ -63,16 +63,27 @@ def _houses(c: Canvas) -> None:
         roof = rgb(("5a4a52", "7b4538", "49525e")[i % 3])
         c.polygon([(left - 5, base - tall), (left + wide / 2, ridge),
                    (left + wide + 5, base - tall)], roof)  # fmt: skip
-        for row in range(2):
-            for col in range(3):
-                wx, wy = left + 13 + col * (wide - 26) / 2.6, base - tall + 14 + row * 36
-                if wy + 18 < base - 2:
-                    c.polygon([(wx, wy), (wx + 13, wy), (wx + 13, wy + 19), (wx, wy + 19)],
-                              rgb("3a4a5b"))  # fmt: skip
-                    c.polygon([(wx, wy + 12), (wx + 13, wy + 3), (wx + 13, wy + 8),
-                               (wx, wy + 17)], rgb("6d8596"))  # fmt: skip
-                    c.line([(wx - 2, wy + 20), (wx + 15, wy + 20)], rgb("fbf8f0"), 2.4)
+        for column in range(2):
+            middle = left + wide * (0.3 + 0.4 * column)
+            _window(c, middle, base - tall + 14, 8.0)
+        if tall > 92:
+            _window(c, left + wide * 0.7, base - 38, 7.0)
+        door = left + wide * 0.3
+        tint = rgb(("38506e", "4d6b4f", "6e3a3a")[i % 3])
+        c.polygon([(door - 9, base), (door - 9, base - 36), (door + 9, base - 36),
+                   (door + 9, base)], tint)  # fmt: skip
         left += wide + 1
+
+
+def _window(c: Canvas, x: float, y: float, half: float) -> None:
+    c.ellipse(x, y + 2, half + 2, half + 2, rgb("fbf8f0"))
+    c.polygon([(x - half - 2, y + 2), (x + half + 2, y + 2), (x + half + 2, y + 22),
+               (x - half - 2, y + 22)], rgb("fbf8f0"))  # fmt: skip
+    c.ellipse(x, y + 2, half, half, rgb("3a4a5b"))
+    c.polygon([(x - half, y + 2), (x + half, y + 2), (x + half, y + 19), (x - half, y + 19)],
+              rgb("3a4a5b"))  # fmt: skip
+    c.polygon([(x - half, y + 14), (x + half, y + 2), (x + half, y + 8), (x - half, y + 19)],
+              rgb("6d8596"))  # fmt: skip
 
 
 def _stones(c: Canvas) -> None:
