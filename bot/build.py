@@ -5,14 +5,17 @@ encoders, the model) is started side by side.
 """
 
 import asyncio
+from collections import OrderedDict
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bot.compose import Prompts
 from bot.settings import Settings
 from memory.redis_history import RedisHistory
 from prompts import load_prompt
+from retrievers.evidence import Line
+from retrievers.imaging import DecodedPicture
 from retrievers.library import Library
 
 if TYPE_CHECKING:
@@ -49,7 +52,6 @@ def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "par
     from bot.models.choose import capabilities
     from bot.turn_state import Parts
     from retrievers.fusion import default_weights
-    from retrievers.ingest.ocr import read_query_picture
     from retrievers.picture import PictureRetriever
     from retrievers.text import TextRetriever
 
@@ -57,21 +59,49 @@ def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "par
     library.claim("text", text)
     library.claim("look", look)
     model = load_writer(settings)
+    options: dict[str, Any] = {
+        "distance": settings.distance,
+        "text_encoder": text,
+        "picture_encoder": look,
+        "candidates": settings.candidates,
+        "fusion": settings.fusion,
+        "weights": settings.weights,
+    }
     return partial(
         Parts,
         settings=settings,
         library=library,
         text_encoder=text,
         picture_encoder=look,
-        text_retriever=TextRetriever(library, text),
-        picture_retriever=PictureRetriever(library, text, look),
+        text_retriever=TextRetriever(library, **options),
+        picture_retriever=PictureRetriever(library, **options),
         weigh=partial(default_weights, text, look),
-        read_words=read_query_picture,
+        read_words=QueryPictureReader(),
         model=model,
         model_name=settings.model,
         capabilities=capabilities(model),
         prompts=prompts,
     )
+
+
+class QueryPictureReader:
+    """Reads the writing in pictures that people send; what was read lately is kept by hash."""
+
+    def __init__(self, keep: int = 256) -> None:
+        self._keep = keep
+        self._read: OrderedDict[str, tuple[Line, ...]] = OrderedDict()
+
+    def __call__(self, picture: DecodedPicture) -> tuple[Line, ...]:
+        """Return the lines of writing in ``picture``; runs OCR, for seconds, the first time."""
+        from retrievers.ingest.ocr import read_query_picture
+
+        if (known := self._read.get(picture.sha256)) is not None:
+            return known
+        _, lines = read_query_picture(picture.image)
+        self._read[picture.sha256] = lines
+        while len(self._read) > self._keep:
+            self._read.popitem(last=False)
+        return lines
 
 
 def load_writer(settings: Settings) -> "BaseChatModel":

@@ -264,11 +264,16 @@ class ChatBot:
         on_event: Callable[["IngestEvent"], None] | None = None,
     ) -> "Report":
         """Take files and folders into the library; the next question already finds them."""
-        from bot.build import ingestor
+        from retrievers.ingest.pipeline import Ingestor
 
-        return ingestor(self.parts).run(
-            [Path(path) for path in paths], prune=prune, on_event=on_event
+        parts = self.parts
+        ingestor = Ingestor(
+            parts.library,
+            parts.text_encoder,
+            parts.picture_encoder,
+            workers=parts.settings.ingest_workers,
         )
+        return ingestor.run(paths, prune=prune, on_event=on_event)
 
 
 def _settings(

@@ -111,12 +111,14 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Take files and folders into the library. Stop with Ctrl-C; run again to go on."""
+    from dataclasses import asdict
+
     from bot.channels.terminal_ingest import ingest_in_terminal
 
     settings = _settings(library=library)
     report = ingest_in_terminal(settings, paths, _console(as_json), prune=prune, retry=retry)
     if as_json:
-        _print_json(report.to_json())
+        _print_json(asdict(report))
     if report.stopped:
         raise typer.Exit(130)
 

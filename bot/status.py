@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bot.settings import Settings
+from retrievers.encoders import Encoder
+from retrievers.evidence import Kind
 from retrievers.library import Library
 
 NO_CROSS_MODAL = (
@@ -26,15 +28,16 @@ def read_status(settings: Settings) -> dict[str, Any]:
         counts = library.counts()
         skipped = [s for s in library.sources() if s.state == "skipped"]
         indexes = []
-        for space, kind, encoder in (
+        spaces: tuple[tuple[str, Kind, Encoder], ...] = (
             ("text", "passage", text),
             ("text", "picture", text),
             ("look", "picture", look),
-        ):
+        )
+        for space, kind, encoder in spaces:
             if library.space(space) is not None:
                 library.claim(space, encoder)
-                index = VectorIndex.open(library, space, kind, distance=settings.distance)
-                indexes.append({"space": space, "of": f"{kind}s", **index.describe()})
+                index = VectorIndex(library, space, kind, distance=settings.distance)
+                indexes.append(index.describe())
     cross_modal = "text" in look.modalities
     return {
         "library": str(settings.library.expanduser().absolute()),

@@ -40,9 +40,12 @@ from bot.turn_state import (
 )
 from memory.messages import Message, Turn
 from memory.recall import refer
-from retrievers.evidence import Query
+from retrievers.evidence import Evidence, Query
 from retrievers.fusion import merge
 from retrievers.imaging import encode, read_picture, shrink
+
+#: Cosine in the picture encoder's space from which two pictures show the same thing
+SAME_LOOK = 0.9
 
 Flow = AsyncIterator[Event | TurnState]
 Work = Callable[[TurnState], Flow]
@@ -119,9 +122,30 @@ class Steps:
         return Query(text=text, pictures=images, picture_words=words, vectors=vectors)
 
     async def retrieve(self, state: TurnState) -> Flow:
-        """3: let the text and the picture retriever look, side by side."""
+        """3: let the text and the picture retriever look, side by side.
+
+        Where a picture of the library looks just like the one that was sent, its words say what
+        that shows; the text retriever looks again with them.
+        """
         found = await self._side_by_side.ainvoke(state.query)
-        yield replace(state, found=found)
+        query = self._named(state.query, found["pictures"])
+        if query is not state.query:
+            found["named"] = await self.parts.text_retriever.ainvoke(query)
+        yield replace(state, query=query, found=found)
+
+    def _named(self, query: Query, pictures: list[Evidence]) -> Query:
+        """Return the query with the words of the library's picture that it shows, if it does."""
+        if not query.pictures or not query.text:
+            return query
+        best = max(pictures, key=lambda item: item.scores.get("look", 0.0), default=None)
+        if best is None or best.scores.get("look", 0.0) < SAME_LOOK or not best.caption:
+            return query
+        text = f"{query.text} {best.caption}"
+        vectors = {
+            **query.vectors,
+            "text": self.parts.text_encoder.encode_texts([text], query=True),
+        }
+        return replace(query, text=text, vectors=vectors)
 
     async def fuse(self, state: TurnState) -> Flow:
         """4: make one ranked list; the pictures that the turn is about stand before it."""

@@ -15,7 +15,6 @@ from rich.progress import (
     Progress,
     SpinnerColumn,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 
@@ -53,7 +52,7 @@ def ingest_in_terminal(
                     task,
                     total=event.total,
                     completed=event.done,
-                    description=escape(source_name(event.current)),
+                    description=escape(_file_and_time(event)),
                     rates=rates,
                 )
 
@@ -63,13 +62,19 @@ def ingest_in_terminal(
     return report
 
 
+def _file_and_time(event: "IngestEvent") -> str:
+    step = f" {event.step}/{event.steps}" if event.steps > 1 else ""
+    left = event.seconds_left
+    time_left = f"{left // 60:.0f}:{left % 60:02.0f} left  " if left is not None else ""
+    return f"{time_left}{source_name(event.file)}{step}"
+
+
 def _bar(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TextColumn("files  {task.fields[rates]}"),
-        TimeRemainingColumn(),
         TextColumn("[dim]{task.description}[/]"),
         console=console,
         transient=True,
