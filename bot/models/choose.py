@@ -7,6 +7,7 @@ packages only when that model is chosen.
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -156,6 +157,9 @@ def _remote(
         raise ModelError(_refused(error, name, provider)) from error
     profile: dict[str, Any] = dict(made.profile or {})
     profile.setdefault("max_input_tokens", context_tokens)
+    if sys.version_info < (3, 12) and getattr(made, "stream_chunk_timeout", None):
+        # it waits with asyncio.wait_for, which before 3.12 can swallow a cancellation
+        made.stream_chunk_timeout = options.get("stream_chunk_timeout")  # type: ignore[attr-defined]
     if pictures is not None:
         profile["image_inputs"] = bool(pictures)
     made.profile = profile  # type: ignore[assignment]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,15 @@ import pytest
 from bot.models.llama import LocalVisionChat
 
 WAIT = 60  # seconds until a test that hangs is given up; no test depends on how long things take
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tidy() -> Iterator[None]:
+    """Close the two files that importing llama_cpp leaves open."""
+    yield
+    if utils := sys.modules.get("llama_cpp._utils"):
+        utils.outnull_file.close()
+        utils.errnull_file.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The local model itself, on a real GGUF pair whose answers can be foretold (pocket/make_gguf.py)."""
+"""The local model itself, on a real GGUF pair whose answers can be foretold: pocket/make_gguf."""
 
 import asyncio
 import gc
@@ -51,14 +51,7 @@ HOSTILE = (
 
 def ask(*parts: Any) -> list[BaseMessage]:
     """Return a question of words and pictures (colours become 90x70 pictures)."""
-    return [
-        HumanMessage(
-            [
-                p if isinstance(p, str) else picture_part(p)  # type: ignore[misc]
-                for p in parts
-            ]
-        )
-    ]
+    return [HumanMessage([p if isinstance(p, str) else picture_part(p) for p in parts])]
 
 
 def look(colour: str, size: tuple[int, int] = (90, 70)) -> Image.Image:
@@ -139,7 +132,9 @@ class TestAnswers:
     def test_a_stop_string_ends_the_answer_before_itself(self, local: LocalVisionChat) -> None:
         """Also when it spans tokens, and in streams."""
         assert local.invoke("hello", stop=["ee noth"]).content == "I s"
-        assert "".join(str(c.content) for c in local.stream("x", stop=["thing", "😀"])) == "I see no"
+        assert (
+            "".join(str(c.content) for c in local.stream("x", stop=["thing", "😀"])) == "I see no"
+        )
 
     def test_an_emoji_of_four_tokens_comes_whole(self, local: LocalVisionChat) -> None:
         """No streamed piece holds part of a character."""
@@ -343,7 +338,7 @@ class TestRefusals:
         """One line for each."""
         for given in ({"top_p": 2.0}, {"colour": 1}, {"context_tokens": 0}, {"batch": 0}):
             with pytest.raises(ModelError) as caught:
-                LocalVisionChat.open(str(blind), **given)  # type: ignore[arg-type]
+                LocalVisionChat.open(str(blind), **given)
             assert "\n" not in str(caught.value)
 
     def test_a_file_cut_short_in_its_weights_is_refused(self, tiny: Path, tmp_path: Path) -> None:
