@@ -238,7 +238,7 @@ class _Reader:
 
 def _figures(images: list[Rect], parts: list[Rect], view: PageView) -> list[Rect]:
     """Return the boxes of a page's figures: images and drawings, tiles of one image made one."""
-    area = view.width * view.height
+    area = float(view.width * view.height)
 
     def share(rect: Rect) -> float:
         return (rect[2] - rect[0]) * (rect[3] - rect[1]) / area

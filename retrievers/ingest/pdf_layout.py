@@ -160,13 +160,13 @@ def _join_symbols(cells: list[Cell]) -> list[Cell]:
 def drop_running_lines(pages: Sequence[Page]) -> None:
     """Take running heads, feet and page numbers out of all pages' rows.
 
-    A line counts when it stands in the outer 9 % of the page's height, or is its first or last, and
-    comes back (its digits aside) on at least 4 pages and a third of them.
+    A line counts when it stands in the outer 12 % of the page's height, or is its first or last,
+    and comes back (its digits aside) on at least 4 pages and a third of them.
     """
 
     def outer(page: Page, row: Row) -> bool:
-        return row.bottom < max(0.09 * page.height, top[page.number] + 1) or row.top > min(
-            0.91 * page.height, bottom[page.number] - 1
+        return row.bottom < max(0.12 * page.height, top[page.number] + 1) or row.top > min(
+            0.88 * page.height, bottom[page.number] - 1
         )
 
     def key(row: Row) -> str:
@@ -340,7 +340,26 @@ def _table_end(rows: Sequence[Row], at: int) -> int:
             break
         else:
             loose += 1
-    return stop if wide >= 2 else at
+    return stop if wide >= 2 and _aligned(rows[at:stop]) else at
+
+
+def _aligned(rows: Sequence[Row]) -> bool:
+    """Whether cells stand under one another; wide gaps in justified prose do not."""
+    later = [(n, cell) for n, row in enumerate(rows) for cell in row.cells[1:]]
+    edges: dict[tuple[str, int], set[int]] = {}
+    for number, cell in later:
+        for side, value in (("left", cell.left), ("right", cell.right)):
+            for key in (round(value / 4), round(value / 4) + 1):
+                edges.setdefault((side, key), set()).add(number)
+    shared = sum(
+        any(
+            len(edges[(side, round(value / 4) + step)]) > 1
+            for side, value in (("left", cell.left), ("right", cell.right))
+            for step in (0, 1)
+        )
+        for _, cell in later
+    )
+    return shared >= 0.5 * len(later)
 
 
 def _table(rows: Sequence[Row], page: int) -> Iterator[Block]:

@@ -23,8 +23,8 @@ class PageView:
     """A page's size and the way from PDF coordinates to those of the page as it is shown."""
 
     def __init__(self, page: Any) -> None:
-        self.left, self.bottom, self.right, self.top = page.get_bbox()
-        self.turn = page.get_rotation() % 360
+        self.left, self.bottom, self.right, self.top = (float(v) for v in page.get_bbox())
+        self.turn = int(page.get_rotation()) % 360
         wide, high = self.right - self.left, self.top - self.bottom
         self.width, self.height = (high, wide) if self.turn in (90, 270) else (wide, high)
 
