@@ -80,9 +80,9 @@ class Steps:
         )
         first = max((p.number for p in conversation.pictures), default=0) + 1
         pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
-        reference = refer(state.question, conversation.pictures)
         known = {p.number: p for p in conversation.pictures}
-        for number in reference.numbers:
+        reference = refer(state.question, [*known.values(), *(p.ref for p in pictures)])
+        for number in [n for n in reference.numbers if n in known]:
             data = await self.parts.history.picture(state.conversation_id, number)
             decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
             pictures.append(PictureInTurn(known[number], decoded, new=False))
