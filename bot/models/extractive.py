@@ -27,7 +27,8 @@ class ExtractiveChat(BaseChatModel):
     """Answers with quotations of the evidence, each followed by its mark ``[n]``.
 
     Call it with ``invoke(messages, question=…, evidence=…, rarity=…)``, or ``stream`` and their
-    async twins. ``question`` is the last human message when left out; ``evidence`` are the items
+    async twins. ``question`` is the last human message when left out (the one before it says what
+    the conversation is about); ``evidence`` are the items
     that ``[1]``, ``[2]`` … name, best first; ``rarity`` gives each word's idf in the library, and
     is counted over the evidence when left out. Without evidence it says that it has no sources.
 
@@ -92,10 +93,11 @@ class ExtractiveChat(BaseChatModel):
         rarity: Rarity | None = None,
         **_: Any,
     ) -> Reading:
+        asked = [str(m.text) for m in messages if isinstance(m, HumanMessage)] or [""]
+        before = asked[-2] if len(asked) > 1 else ""
         if question is None:
-            asked = [m for m in messages if isinstance(m, HumanMessage)]
-            question = str(asked[-1].text) if asked else ""
-        return read(question, evidence, rarity, self.max_chars)
+            question = asked[-1]
+        return read(question, evidence, rarity, self.max_chars, before)
 
 
 def _texts(reading: Reading) -> Iterator[str]:

@@ -93,8 +93,8 @@ _YES_NO = re.compile(
 )
 _LOOK = re.compile(
     r"\W*(?:what|who)(?:'s| is| are) (?:this|these|that|it|shown|depicted)(?: here)?\W*$"
-    r"|.*\b(?:what|describe|identify|explain)\b.{0,30}\b(?:this|these|the|that) (?:\w+ )?(?:picture"
-    r"|photo|image|photograph)s?\b(?: \w+)?\W*$|\W*describe (?:this|it)\b|\W*what (?:do|can) you see"
+    r"|.*\b(?:what|describe|identify|explain)\b.{0,30}\b(?:this|these|the|that) (?:\w+ )?"
+    r"(?:picture|photo|image|photograph)s?\b(?: \w+)?\W*$|\W*describe (?:this|it)\b|\W*what (?:do|can) you see"
     r"|\W*was (?:ist|zeigt) (?:das|dies|dieses bild|das bild)\W*$"
 )
 
@@ -133,17 +133,14 @@ def wanted(text: str) -> Wants:
     return next((wants for wants, rule in _COMPILED if rule.match(asked)), Wants.ANYTHING)
 
 
-def analyse(
-    text: str, rarity: Rarity | None, fallback: Mapping[str, float] | None = None
-) -> Question:
-    """Return ``text`` analysed. Words are weighed by ``rarity``, else by ``fallback`` (by stem)."""
+def analyse(text: str, rarity: Rarity) -> Question:
+    """Return ``text`` analysed, its words weighed by ``rarity``."""
     found = tokens(text)
     content = [t for t in found if not t.stop] or found
-    rare = rarity([t.text for t in content]) if rarity else {}
+    rare = rarity([t.text for t in content])
     weights: dict[str, float] = {}
     for token in content:
-        weight = rare.get(token.text, (fallback or {}).get(token.stem, 1.0))
-        weights[token.stem] = max(weights.get(token.stem, 0.0), weight)
+        weights[token.stem] = max(weights.get(token.stem, 0.0), rare[token.text])
     names = frozenset(
         t.stem
         for t in content

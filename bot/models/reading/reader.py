@@ -4,19 +4,23 @@ Five steps: analyse the question, cut the evidence into units, rank them, decide
 one answers, quote what fits. Knows nothing of LangChain or of how evidence was found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 
 from bot.models.reading.judge import answers
 from bot.models.reading.plain import bare, plain
 from bot.models.reading.question import Question, analyse
 from bot.models.reading.score import Scored, rank
-from bot.models.reading.select import select
+from bot.models.reading.select import SCRAP, select
 from bot.models.reading.shorten import Stretch, shorten
 from bot.models.reading.units import Unit, cut
 from bot.models.reading.wording import wording
-from bot.models.reading.words import Rarity, content_stems, idf
+from bot.models.reading.words import Rarity, stem
 from retrievers.evidence import Evidence
+
+#: A word that no text holds: its rarity is the largest there is
+NOWHERE = "qzxwvkjq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +48,50 @@ class Reading:
         return tuple(p for p in self.pieces if isinstance(p, Quote))
 
 
-def read(text: str, evidence: Sequence[Evidence], rarity: Rarity | None, limit: int) -> Reading:
+def read(
+    text: str,
+    evidence: Sequence[Evidence],
+    rarity: Rarity | None,
+    limit: int,
+    before: str = "",
+) -> Reading:
     """Return the answer to ``text`` out of ``evidence``, in at most ``limit`` quoted characters.
 
     ``rarity`` gives the rarity (idf) of words; without it, it is counted over the evidence.
+    ``before`` is the question before this one, which says what the conversation is about.
     """
-    words = wording(text)
     if not evidence:
-        return Reading(False, (words.no_sources,))
+        return Reading(False, (wording(text).no_sources,))
     units = cut(evidence)
-    question = _analyse(text, units, rarity)
+    rarity = rarity or _rarity_over(units)
+    question = analyse(text, rarity)
     ranked = rank(question, units, evidence)
-    if not ranked:
-        return Reading(False, (words.nothing,))
-    if not answers(question, ranked, evidence):
-        return _closest(question, ranked, limit, text)
+    subject = analyse(before, rarity).weights if before else {}
+    nowhere = rarity([NOWHERE])[NOWHERE]
+    if not answers(question, ranked, units, evidence, subject, nowhere):
+        return _closest(question, ranked, limit)
     return Reading(True, tuple(quote(s) for s in select(question, ranked, limit)))
 
 
-def _analyse(text: str, units: Sequence[Unit], rarity: Rarity | None) -> Question:
-    fallback = None if rarity else idf(content_stems(text), (u.stems for u in units))
-    return analyse(text, rarity, fallback)
+def _rarity_over(units: Sequence[Unit]) -> Rarity:
+    """Return BM25's idf over ``units``: ln(1 + (N - n + 0.5) / (n + 0.5))."""
+    count = len(units)
+
+    def rarity(words: Iterable[str]) -> Mapping[str, float]:
+        found = {}
+        for word in words:
+            n = sum(stem(word) in unit.stems for unit in units)
+            found[word] = log(1 + (count - n + 0.5) / (n + 0.5))
+        return found
+
+    return rarity
 
 
-def _closest(question: Question, ranked: Sequence[Scored], limit: int, text: str) -> Reading:
+def _closest(question: Question, ranked: Sequence[Scored], limit: int) -> Reading:
     """Return that nothing was found, and the nearest there is, if it shares any word."""
-    words = wording(text)
+    words = wording(question.text)
     room = limit - len(words.nothing) - len(words.closest)
-    if ranked[0].own <= 0 or room < 40:
+    if not ranked or ranked[0].own <= 0 or room < SCRAP:
         return Reading(False, (words.nothing,))
     before, _, after = words.closest.partition("{quote}")
     nearest = quote(shorten(ranked[0].unit, question, room))

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log
 
 Rarity = Callable[[Iterable[str]], Mapping[str, float]]
 
@@ -124,13 +123,3 @@ def tokens(text: str) -> list[Token]:
 def content_stems(text: str) -> frozenset[str]:
     """Return the stems of the words of ``text`` that are not stop words."""
     return frozenset(t.stem for t in tokens(text) if not t.stop)
-
-
-def idf(wanted: Iterable[str], texts: Iterable[frozenset[str]]) -> dict[str, float]:
-    """Return BM25's idf of each stem over ``texts`` (sets of stems): ln(1 + (N-n+½)/(n+½))."""
-    stems, sets = set(wanted), list(texts)
-    return {
-        s: log(1 + (len(sets) - n + 0.5) / (n + 0.5))
-        for s in stems
-        for n in (sum(s in have for have in sets),)
-    }
