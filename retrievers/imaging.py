@@ -8,7 +8,7 @@ comes from or goes to.
 import hashlib
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -30,6 +30,7 @@ class DecodedPicture:
 
     ``data`` are the original bytes where browsers show them upright as they are (PNG, JPEG, WebP
     and GIF without an EXIF rotation), otherwise a PNG of ``image``; ``sha256`` is of ``data``.
+    ``name`` is the file name it came under, or empty.
     """
 
     image: Image.Image
@@ -55,9 +56,9 @@ def read_picture(given: PictureLike, *, name: str = "") -> DecodedPicture:
     Raises ``PictureRefused`` with one line that says what was wrong and what is allowed.
     """
     if isinstance(given, Image.Image):
-        return _from_image(given, name or "picture")
+        return replace(_from_image(given, name or "picture"), name=name)
     if isinstance(given, bytes):
-        return _decode(given, name or "picture")
+        return replace(_decode(given, name or "picture"), name=name)
     path = Path(given).expanduser()
     label = name or path.name
     try:

@@ -1,0 +1,266 @@
+"""A turn, from the question to what memory holds, over a real library and a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from PIL import Image
+from pydantic import ConfigDict, Field
+
+from bot import Answer, AsyncChatBot, Cited, Done, Event, EvidenceFound, Notice, Token, TurnError
+from bot.demo import DemoQuestion, questions
+
+STEPS = ["load", "encode", "retrieve", "fuse", "compose", "generate", "cite", "save"]
+
+
+class ScriptedChat(BaseChatModel):
+    """A real chat model that says what it was told to, and can fail or stall in mid-stream."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    reads_evidence: ClassVar[bool] = False
+    pictures: bool = False
+    max_pictures: int = 4
+    context_tokens: int = 8192
+    says: list[str]
+    fails_after: int | None = None
+    stalls_after: int | None = None
+    seen: list[list[BaseMessage]] = Field(default_factory=list)
+    asked: asyncio.Event = Field(default_factory=asyncio.Event)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[Any]:
+        raise NotImplementedError
+
+    async def _astream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        self.seen.append(messages)
+        self.asked.set()
+        for number, text in enumerate(self.says):
+            if number == self.fails_after:
+                raise ConnectionResetError("the server hung up")
+            if number == self.stalls_after:
+                await asyncio.sleep(3600)
+            yield ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+async def collect(bot: AsyncChatBot, *args: Any, **kwargs: Any) -> list[Event]:
+    return [event async for event in bot.stream(*args, **kwargs)]
+
+
+async def test_events_come_in_their_order_and_the_last_one_is_the_saved_answer(
+    open_bot: Any,
+) -> None:
+    async with open_bot() as bot:
+        events = await collect(bot, "How tall is the lighthouse?", conversation="c1")
+        saved = await bot.conversation("c1")
+    kinds = [event.type for event in events]
+    assert kinds[0] == "evidence"
+    assert kinds[-1] == "done"
+    assert kinds.index("token") < kinds.index("citation") < kinds.index("done")
+    answer = events[-1].answer
+    assert "".join(e.text for e in events if isinstance(e, Token)).strip() == answer.text
+    assert [e.citation for e in events if isinstance(e, Cited)] == list(answer.citations)
+    assert saved.turns[0].answer.text == answer.text
+    assert saved.turns[0].id == answer.turn
+
+
+async def test_every_demo_question_is_answered_with_its_fact_from_its_source(open_bot: Any) -> None:
+    wrong: list[str] = []
+    async with open_bot() as bot:
+        number = 0
+        for question in questions():
+            number += not question.follows
+            images = [question.picture] if question.picture else []
+            answer = await bot.ask(question.text, images=images, conversation=f"c{number}")
+            if not _right(question, answer):
+                wrong.append(f"{question.text}: {answer.text}")
+    assert wrong == []
+
+
+def _right(question: DemoQuestion, answer: Answer) -> bool:
+    sources = {(c.source.rsplit("/", 1)[-1], c.page) for c in answer.citations}
+    cited = any(
+        name == question.source and (question.page is None or page == question.page)
+        for name, page in sources
+    )
+    return question.expect.casefold() in answer.text.casefold() and cited
+
+
+async def test_langchain_callbacks_see_every_step_and_the_retrievers_and_the_model(
+    open_bot: Any,
+) -> None:
+    class Names(AsyncCallbackHandler):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        async def on_chain_start(self, *args: Any, name: str = "", **kwargs: Any) -> None:
+            self.seen.append(name)
+
+        async def on_retriever_start(self, *args: Any, name: str = "", **kwargs: Any) -> None:
+            self.seen.append(f"retriever {name}")
+
+        async def on_chat_model_start(self, *args: Any, run_id: UUID, **kwargs: Any) -> None:
+            self.seen.append("model")
+
+    names = Names()
+    async with open_bot() as bot:
+        await bot.ask("How tall is the lighthouse?", callbacks=[names])
+    assert [name for name in names.seen if name in STEPS] == STEPS
+    assert "model" in names.seen
+    assert names.seen[0] == "turn"
+
+
+async def test_the_ledger_says_who_found_what_and_timings_name_every_step(open_bot: Any) -> None:
+    async with open_bot() as bot:
+        answer = await bot.ask("How tall is the lighthouse?")
+    assert [entry.number for entry in answer.evidence] == list(range(1, len(answer.evidence) + 1))
+    assert all(entry.evidence.scores for entry in answer.evidence)
+    assert {e.number for e in answer.evidence if e.cited} == {c.mark for c in answer.citations}
+    assert set(answer.timings) == {*STEPS, "total"}
+
+
+async def test_a_model_that_fails_in_mid_stream_leaves_no_trace_in_memory(open_bot: Any) -> None:
+    model = ScriptedChat(says=["It is ", "38 ", "metres."], fails_after=2)
+    picture = Image.new("RGB", (40, 30), "red")
+    async with open_bot(model) as bot:
+        with pytest.raises(TurnError) as caught:
+            await bot.ask("How tall?", images=[picture], conversation="c1")
+        after = await bot.conversation("c1")
+        names = await bot.conversations()
+    assert caught.value.stage == "generate"
+    assert "scripted" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (after.total, after.pictures, names) == (0, (), [])
+
+
+async def test_a_caller_that_leaves_in_mid_stream_leaves_no_trace_in_memory(open_bot: Any) -> None:
+    model = ScriptedChat(says=["It ", "is ", "tall."])
+    async with open_bot(model) as bot:
+        async with aclosing(bot.stream("How tall?", conversation="c1")) as events:
+            async for event in events:
+                if isinstance(event, Token):
+                    break
+        after = await bot.conversation("c1")
+    assert after.total == 0
+
+
+async def test_a_cancelled_turn_leaves_no_trace_and_the_next_one_works(open_bot: Any) -> None:
+    model = ScriptedChat(says=["It ", "is "], stalls_after=1)
+    async with open_bot(model) as bot:
+        task = asyncio.create_task(bot.ask("How tall?", conversation="c1"))
+        await model.asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        model.stalls_after = None
+        answer = await bot.ask("How tall?", conversation="c1")
+        after = await bot.conversation("c1")
+    assert answer.text == "It is"
+    assert after.total == 1
+
+
+async def test_an_answer_that_takes_too_long_is_ended_with_the_setting_that_allows_more(
+    open_bot: Any,
+) -> None:
+    model = ScriptedChat(says=["It "], stalls_after=0)
+    async with open_bot(model, answer_seconds=0.2) as bot:
+        with pytest.raises(TurnError, match="answer_seconds"):
+            await bot.ask("How tall?")
+
+
+async def test_marks_that_name_no_source_are_a_notice_and_no_citation(open_bot: Any) -> None:
+    async with open_bot(ScriptedChat(says=["So it is [99]."])) as bot:
+        events = await collect(bot, "How tall is the lighthouse?")
+    assert events[-1].answer.citations == ()
+    assert "the answer cites [99], which is no source" in events[-1].answer.notices
+    assert any(isinstance(e, Notice) for e in events)
+
+
+async def test_a_model_with_eyes_is_shown_the_picture_and_one_without_is_not_and_it_is_said(
+    open_bot: Any,
+) -> None:
+    picture = Image.new("RGB", (40, 30), "red")
+    seeing, blind = (ScriptedChat(says=["Red."], pictures=p) for p in (True, False))
+    async with open_bot(seeing) as bot:
+        shown = await bot.ask("What colour is this?", images=[picture])
+    async with open_bot(blind) as bot:
+        hidden = await bot.ask("What colour is this?", images=[picture])
+    kinds = [part["type"] for part in seeing.seen[0][-1].content if isinstance(part, dict)]
+    assert "image" in kinds
+    assert shown.evidence[0].pixels_shown
+    assert isinstance(blind.seen[0][-1].content, str)
+    assert not hidden.evidence[0].pixels_shown
+    assert any("takes no pictures" in notice for notice in hidden.notices)
+
+
+async def test_the_second_picture_is_found_again_turns_later(open_bot: Any) -> None:
+    model = ScriptedChat(says=["Seen."], pictures=True)
+    async with open_bot(model) as bot:
+        for colour in ("red", "green", "blue"):
+            await bot.ask("Look.", images=[Image.new("RGB", (8, 8), colour)], conversation="c")
+        for _ in range(5):
+            await bot.ask("How tall is the lighthouse?", conversation="c")
+        answer = await bot.ask("What is in the second picture?", conversation="c")
+        pictures = (await bot.conversation("c")).pictures
+    assert [p.number for p in pictures] == [1, 2, 3]
+    assert answer.evidence[0].evidence.id == "shown:2"
+    assert answer.evidence[0].pixels_shown
+
+
+async def test_earlier_turns_are_put_before_the_model(open_bot: Any) -> None:
+    model = ScriptedChat(says=["Aye."])
+    async with open_bot(model) as bot:
+        await bot.ask("How tall is the lighthouse?", conversation="c")
+        await bot.ask("And who kept its lamp?", conversation="c")
+    texts = [str(m.text) for m in model.seen[1]]
+    assert texts[1:3] == ["How tall is the lighthouse?", "Aye."]
+
+
+async def test_evidence_is_told_before_the_first_word(open_bot: Any) -> None:
+    async with open_bot() as bot:
+        events = await collect(bot, "How tall is the lighthouse?")
+    assert isinstance(events[0], EvidenceFound)
+    assert isinstance(events[-1], Done)
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "said"),
+    [
+        ("", [], "nothing was asked"),
+        ("x" * 9000, [], "9,000 characters, the most is 8,000"),
+        ("?", [b"GIF89a"], "not a picture in one of the formats PNG"),
+        ("?", ["/nowhere/dog.png"], "/nowhere/dog.png"),
+        ("?", [b"<html>"], "not a picture"),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused_in_one_line(
+    open_bot: Any, text: str, images: list[Any], said: str
+) -> None:
+    async with open_bot() as bot:
+        with pytest.raises(TurnError, match=said) as caught:
+            await bot.ask(text, images=images)
+    assert caught.value.stage == "load"
+    assert "\n" not in str(caught.value)
+
+
+async def test_two_turns_of_two_conversations_run_at_once(open_bot: Any) -> None:
+    async with open_bot() as bot:
+        answers = await asyncio.gather(
+            *(bot.ask("How tall is the lighthouse?", conversation=f"c{n}") for n in range(8))
+        )
+    assert len({a.text for a in answers}) == 1
+    assert {a.conversation for a in answers} == {f"c{n}" for n in range(8)}
