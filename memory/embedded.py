@@ -52,7 +52,8 @@ Fsync = Literal["always", "everysec", "no"]
 MARK = "bifocal:embedded"  #: the key that says that this store has been in use
 LOG_LIMIT = 1 << 20  #: bytes of log after which a new one is begun
 
-_children: list[subprocess.Popen[bytes]] = []  # servers this process started, until reaped
+#: servers that this process started, by data folder, until they are reaped
+_children: list[tuple[Path, subprocess.Popen[bytes]]] = []
 
 
 class EmbeddedRedis:
@@ -204,7 +205,7 @@ class EmbeddedRedis:
             pass_fds=(lock.fd,),  # the server keeps server.lock for as long as it lives
             start_new_session=True,  # Ctrl-C in the terminal is not for it
         )
-        _children.append(child)
+        _children.append((self.folder, child))
         # it may outlive this process, on behalf of others: no warning about that at exit
         atexit.register(setattr, child, "returncode", 0)
         self._await_ready(child, until, log, said_before)
@@ -304,6 +305,10 @@ class EmbeddedRedis:
         lock = Lock(self.folder / "server.lock")
         lock.wait(fcntl.LOCK_EX, until)
         lock.close()
+        for folder, child in list(_children):
+            if folder == self.folder:  # it let go of the lock as it was ending: a moment more
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=1.0)
         with contextlib.suppress(OSError):
             self._socket.unlink(missing_ok=True)
             self._socket.parent.rmdir()
@@ -312,12 +317,10 @@ class EmbeddedRedis:
         if self._users is not None:
             self._users.close()
             self._users = None
-        for child in list(_children):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                # a server that has just let go of its lock needs a moment to be gone
-                child.wait(timeout=1.0 if not self._socket.exists() else 0)
-            if child.poll() is not None:
-                _children.remove(child)
+        for known in list(_children):
+            if known[1].poll() is not None:
+                with contextlib.suppress(ValueError):  # another thread was here first
+                    _children.remove(known)
 
     async def aclose(self) -> None:
         """:meth:`close` in a thread."""

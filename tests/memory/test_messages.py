@@ -27,7 +27,21 @@ TURN = Turn(
 )
 PICTURE = PictureRef(3, "ab" * 32, "image/webp", 640, 480, 12345, "bot", "Hund.webp", "ein Hund")
 
-NAMES = ["c1", "", "*", "a?b[c]", "{x}", "}:{", "a:b", "a/b", "ünï🎈", "\ud800", "%41", "A", "a b\n"]
+NAMES = [
+    "c1",
+    "",
+    "*",
+    "a?b[c]",
+    "{x}",
+    "}:{",
+    "a:b",
+    "a/b",
+    "ünï🎈",
+    "\ud800",
+    "%41",
+    "A",
+    "a b\n",
+]
 
 
 def test_a_turn_round_trips() -> None:

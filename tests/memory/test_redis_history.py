@@ -216,8 +216,8 @@ async def test_damaged_records_are_left_out_and_named(
     client = history._link.client
     key = conversation_key(history.tenant, "c1", "turns")
     good = pack(turns[1].to_json())
-    await client.lset(key, 1, good.replace(b"question", b"quastion"))
-    await client.lset(key, 2, pack({"v": 1, "id": "x"}))
+    await client.lset(key, 1, good.replace(b"question", b"quastion").decode())
+    await client.lset(key, 2, pack({"v": 1, "id": "x"}).decode())
     await client.hset(conversation_key(history.tenant, "c1", "pictures"), "2", "nonsense")
     loaded = await history.load("c1")
     assert [turn.id for turn in loaded.turns[:2]] == [turns[0].id, turns[3].id]
