@@ -94,7 +94,8 @@ _YES_NO = re.compile(
 _LOOK = re.compile(
     r"\W*(?:what|who)(?:'s| is| are) (?:this|these|that|it|shown|depicted)(?: here)?\W*$"
     r"|.*\b(?:what|describe|identify|explain)\b.{0,30}\b(?:this|these|the|that) (?:\w+ )?"
-    r"(?:picture|photo|image|photograph)s?\b(?: \w+)?\W*$|\W*describe (?:this|it)\b|\W*what (?:do|can) you see"
+    r"(?:picture|photo|image|photograph)s?\b(?: \w+)?\W*$"
+    r"|\W*describe (?:this|it)\b|\W*what (?:do|can) you see"
     r"|\W*was (?:ist|zeigt) (?:das|dies|dieses bild|das bild)\W*$"
 )
 

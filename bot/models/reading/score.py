@@ -20,6 +20,7 @@ from retrievers.evidence import Evidence
 BEFORE, AFTER, HEADING, ELSEWHERE = 0.5, 0.25, 0.5, 0.25
 #: What a word is worth that only shares its beginning with a question word ("invade", "invasion")
 ALIKE = 0.5
+BEGINNING = 5  #: letters
 #: What the retriever's own score is worth: the best item gets this, others their part of it
 RETRIEVED = 0.1
 #: Added when the unit holds the kind of thing asked for: about one word of a question of six
@@ -108,16 +109,19 @@ def _score(
     prior: float,
 ) -> Scored:
     own = covered = 0.0
+    beginnings = {stem[:BEGINNING] for stem in unit.stems}
     for stem, weight in question.weights.items():
-        here = 1.0 if stem in unit.stems else ALIKE if _alike(stem, unit.stems) else 0.0
+        here = 1.0 if stem in unit.stems else 0.0
+        if (
+            not here
+            and len(stem) >= BEGINNING
+            and stem.isalpha()
+            and stem[:BEGINNING] in beginnings
+        ):
+            here = ALIKE
         near = max((worth for stems, worth in around if stem in stems), default=0.0)
         own += weight * here
         covered += weight * max(here, near)
     fits = bool(candidates(question.wants, unit, frozenset(question.weights)))
     score = covered / total + (FITS if fits else 0.0) + prior
     return Scored(unit, score, own / total, covered / total, fits)
-
-
-def _alike(stem: str, stems: frozenset[str]) -> bool:
-    """Say whether a stem shares its first five letters with any of ``stems``."""
-    return len(stem) >= 5 and stem.isalpha() and any(s[:5] == stem[:5] for s in stems)

@@ -52,30 +52,30 @@ def shorten(unit: Unit, question: Question, limit: int) -> Stretch:
         return Stretch(unit, 0, len(text), 1.0)
     if not words:
         return Stretch(unit, 0, max(limit - len(CUT), 0), 0.0)
-    context, answer = _values(unit, question)
+    context, answer = _worth(unit, question)
+    before = _occurred_before(words)
     starts = [0, *(t.start for t in words[1:])]
     ends = [_end(text, words, i) for i in range(len(words))]
-    best = Stretch(unit, 0, max(limit - len(CUT), 0), 0.0)
+    opens = [CLAUSE if _opens(text, start) else 0.0 for start in starts]
+    closes = [CLAUSE if _closes(text, end) else 0.0 for end in ends]
+    best, best_value = (0, 0), 0.0
     for i, start in enumerate(starts):
         room = limit - (len(CUT) if start else 0)
-        seen: set[str] = set()
-        inside = 0.0
+        longest = start + room - len(CUT)
+        value = opens[i]
         for j in range(i, len(words)):
-            end = ends[j]
-            if end - start > room - (len(CUT) if end < len(text) else 0):
+            if ends[j] > longest and (ends[j] < len(text) or ends[j] > start + room):
                 break
-            if words[j].stem not in seen:
-                inside += CONTEXT * context[j]
-                seen.add(words[j].stem)
-            inside += (1 - CONTEXT) * answer[j]
-            tidy = CLAUSE * (_opens(text, start) + _closes(text, end))
-            if inside + tidy > best.value + 1e-9:
-                best = Stretch(unit, start, end, inside + tidy)
-    return best
+            value += answer[j] + (context[j] if before[j] < i else 0.0)  # once a window
+            if value + closes[j] > best_value:
+                best, best_value = (i, j), value + closes[j]
+    first, last = best
+    end = min(ends[last], starts[first] + limit - 2 * len(CUT)) if first == last else ends[last]
+    return Stretch(unit, starts[first], end, best_value)
 
 
-def _values(unit: Unit, question: Question) -> tuple[list[float], list[float]]:
-    """Return what each word is worth as context and as a possible answer; each list sums to 1."""
+def _worth(unit: Unit, question: Question) -> tuple[list[float], list[float]]:
+    """Return what each word is worth as context and as a possible answer."""
     words = unit.tokens
     asked = [question.weights.get(t.stem, 0.0) for t in words]
     places = [(i, weight) for i, weight in enumerate(asked) if weight]
@@ -87,12 +87,23 @@ def _values(unit: Unit, question: Question) -> tuple[list[float], list[float]]:
             continue
         pull = sum(w / (1 + abs(i - place) / HALF_WAY) for place, w in places) or 1.0
         answer.append(pull * (KIND if i in wanted else 1.0))
-    return _shares(asked), _shares(answer)
+    return _shares(asked, CONTEXT), _shares(answer, 1 - CONTEXT)
 
 
-def _shares(values: Sequence[float]) -> list[float]:
+def _occurred_before(words: Sequence[Token]) -> list[int]:
+    """Return for each word the index of the same stem before it, or -1."""
+    last: dict[str, int] = {}
+    before = []
+    for i, token in enumerate(words):
+        before.append(last.get(token.stem, -1))
+        last[token.stem] = i
+    return before
+
+
+def _shares(values: Sequence[float], whole: float) -> list[float]:
+    """Return ``values`` scaled so that they sum to ``whole``."""
     total = sum(values) or 1.0
-    return [v / total for v in values]
+    return [whole * v / total for v in values]
 
 
 def _marked(words: Sequence[Token], spans: Sequence[tuple[int, int]]) -> set[int]:
