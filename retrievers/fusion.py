@@ -146,17 +146,17 @@ def merge(
     no weighed run has scored is left out.
     """
     found: dict[str, Evidence] = {}
+    scores: dict[str, dict[str, float]] = {}
     runs: dict[str, dict[str, float]] = {}
     for evidence in (e for listed in lists for e in listed):
-        known = found.get(evidence.id)
-        scores = {**known.scores, **evidence.scores} if known else evidence.scores
-        found[evidence.id] = replace(evidence, scores=scores)
+        found[evidence.id] = evidence
+        scores.setdefault(evidence.id, {}).update(evidence.scores)
         for name, score in evidence.scores.items():
             runs.setdefault(SAME_SCALE.get(name, name), {})[evidence.id] = score
     joint = {SAME_SCALE.get(name, name): weight for name, weight in weights.items()}
     joint |= {name: weight for name, weight in weights.items() if name not in SAME_SCALE}
     fused = fuse(method, runs, joint)
-    return [replace(found[id], score=fused[id]) for id in ranked(fused)[:k]]
+    return [replace(found[id], score=fused[id], scores=scores[id]) for id in ranked(fused)[:k]]
 
 
 def default_weights(

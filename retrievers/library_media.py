@@ -78,14 +78,14 @@ class Media:
         A file that was there when staging may have been dropped since: it is written again.
         """
         folders: set[Path] = set()
-        for sha256, data in blobs.items():
+        for sha256 in blobs:  # their bytes may be read from disk: only when they are needed
             target = self.path(sha256)
             temporary = staged.pop(sha256, None)
             if temporary is None and target.exists():
                 continue
             if temporary is None:
                 temporary = self._folder / f".{os.getpid()}-{secrets.token_hex(8)}.tmp"
-                write_synced(temporary, data)
+                write_synced(temporary, blobs[sha256])
             if not target.parent.is_dir():
                 target.parent.mkdir(exist_ok=True)
                 folders.add(self._folder)

@@ -25,9 +25,10 @@ from retrievers.library_media import Media
 from retrievers.library_schema import FILE, connect
 from retrievers.words import MAX_TERMS, match_any, terms
 
-TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 2.0, 2.0, 1.0
+TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 2.0, 1.0, 1.0
 """What a word counts by where it stands. On SciFact (809 training claims) BM25 reaches nDCG@10
-0.688 without titles, 0.700 with titles at 1, 0.705 at 2, 0.708 at 3."""
+0.688 without titles, 0.700 with titles at 1, 0.705 at 2, 0.708 at 3. On MMLongBench a right page is
+among the first five for 52 of 83 questions without titles and file names, for 55 with them at 2."""
 
 _READ_TERMS = 512  # distinct terms of a query among which the rarest are looked for
 

@@ -36,8 +36,12 @@ def put_source(connection: sqlite3.Connection, source: Source) -> int:
 def put_content(
     connection: sqlite3.Connection, number: int, source: Source, document: Document
 ) -> tuple[list[int], list[int]]:
-    """Write a document's passages and pictures; return the item numbers of both, in their order."""
-    title = source.title or PurePath(source.name).stem
+    """Write a document's passages and pictures; return the item numbers of both, in their order.
+
+    Each is found by its source's title and file name as well.
+    """
+    stem = PurePath(source.name).stem
+    title = source.title if stem in source.title else f"{source.title}\n{stem}"
     passages = [
         _put_item(connection, "passage", number, p.page, (title, p.heading, p.text), p.form)
         for p in document.passages
