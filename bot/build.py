@@ -34,15 +34,15 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
     """
     library = stack.enter_context(Library.open(settings.library))
     prompts = load_prompts(settings)
-    starting = asyncio.ensure_future(open_history(settings))
+    opening = asyncio.create_task(open_history(settings))
     try:
         parts = await asyncio.to_thread(_build_parts, settings, library, prompts)
     except BaseException:
-        starting.add_done_callback(lambda done: done.cancelled() or done.exception())
-        if not starting.cancel() or not starting.cancelled():
-            await asyncio.gather(starting, return_exceptions=True)
+        (opened,) = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(opened, RedisHistory):
+            await opened.aclose()
         raise
-    history = await starting
+    history = await opening
     stack.push_async_callback(history.aclose)
     return parts(history=history)
 

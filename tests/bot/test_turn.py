@@ -61,6 +61,11 @@ async def collect(bot: AsyncChatBot, *args: Any, **kwargs: Any) -> list[Event]:
     return [event async for event in bot.stream(*args, **kwargs)]
 
 
+def done(events: list[Event]) -> Answer:
+    assert isinstance(events[-1], Done)
+    return events[-1].answer
+
+
 async def test_events_come_in_their_order_and_the_last_one_is_the_saved_answer(
     open_bot: Any,
 ) -> None:
@@ -71,7 +76,7 @@ async def test_events_come_in_their_order_and_the_last_one_is_the_saved_answer(
     assert kinds[0] == "evidence"
     assert kinds[-1] == "done"
     assert kinds.index("token") < kinds.index("citation") < kinds.index("done")
-    answer = events[-1].answer
+    answer = done(events)
     assert "".join(e.text for e in events if isinstance(e, Token)).strip() == answer.text
     assert [e.citation for e in events if isinstance(e, Cited)] == list(answer.citations)
     assert saved.turns[0].answer.text == answer.text
@@ -185,8 +190,8 @@ async def test_an_answer_that_takes_too_long_is_ended_with_the_setting_that_allo
 async def test_marks_that_name_no_source_are_a_notice_and_no_citation(open_bot: Any) -> None:
     async with open_bot(ScriptedChat(says=["So it is [99]."])) as bot:
         events = await collect(bot, "How tall is the lighthouse?")
-    assert events[-1].answer.citations == ()
-    assert "the answer cites [99], which is no source" in events[-1].answer.notices
+    assert done(events).citations == ()
+    assert "the answer cites [99], which is no source" in done(events).notices
     assert any(isinstance(e, Notice) for e in events)
 
 
