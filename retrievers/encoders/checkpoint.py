@@ -31,6 +31,7 @@ SMALL_FILES = (
 )
 WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
 UNWANTED = ["onnx/*", "openvino/*", "coreml/*", "*/onnx/*", "*/openvino/*"]
+BACKBONES = ("Transformer", "CLIPModel")  # the first step of a sentence model
 SAMPLE = 64 * 1024
 SAMPLES = 64
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -80,7 +81,7 @@ def find_checkpoint(model: str, *, local_files_only: bool = False) -> Checkpoint
             " (OWNER/NAME)"
         )
     modules = _sentence_modules(folder, label)
-    first = modules[0].folder if modules and modules[0].kind == "Transformer" else folder
+    first = modules[0].folder if modules and modules[0].kind in BACKBONES else folder
     files = _weight_files(first, label)
     sentence = read_json(folder / "config_sentence_transformers.json")
     default = sentence.get("default_prompt_name")
@@ -93,7 +94,7 @@ def find_checkpoint(model: str, *, local_files_only: bool = False) -> Checkpoint
         folder=folder,
         weights=first,
         fingerprint=_fingerprint(folder, first, modules, files),
-        steps=tuple(step for step in modules if step.kind != "Transformer"),
+        steps=tuple(step for step in modules if step.kind not in BACKBONES),
         prompts=prompts,
         max_tokens=limit if isinstance(limit, int) and limit > 0 else None,
     )

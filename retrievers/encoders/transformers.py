@@ -7,16 +7,23 @@ alone. Knows nothing of indexes. torch and transformers are imported when a mode
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from retrievers.encoders import Modality
-from retrievers.encoders.checkpoint import Checkpoint, find_checkpoint, first_line, read_json
+from retrievers.encoders.checkpoint import Checkpoint, find_checkpoint, first_line
 from retrievers.encoders.common import clean, no_pictures, no_text, unit
+from retrievers.encoders.loading import (
+    check_weights,
+    load_processor,
+    load_tokenizer,
+    max_tokens,
+    modalities_of,
+    quiet,
+)
 from retrievers.encoders.sentence import Head, make_head
 from retrievers.errors import EncoderError
 from retrievers.evidence import Vectors
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
 
 FIXED_LENGTH = ("siglip", "siglip2")  # trained on padded texts without an attention mask
 CHARACTERS_PER_TOKEN = 32  # a text is cut to this many a token before it is tokenised
-DEFAULT_TOKENS = 512
 MAX_ASPECT = 8.0  # a longer strip is squeezed: a processor would scale it to its short side
 PROMPTS = {True: ("query",), False: ("document", "passage", "corpus")}
 
@@ -63,7 +69,7 @@ class TransformersEncoder:
         self._head = head
         self._trained_pooler = trained_pooler
         self._max_batch = max_batch
-        self._max_tokens = _max_tokens(model, tokenizer, checkpoint) if tokenizer else 0
+        self._max_tokens = max_tokens(model, tokenizer, checkpoint) if tokenizer else 0
         self._tokenizing = threading.Lock()  # a fast tokenizer's settings are not thread-safe
 
     @classmethod
@@ -85,7 +91,7 @@ class TransformersEncoder:
         if max_batch < 1:
             raise EncoderError(f"max_batch is {max_batch}; it must be at least 1")
         checkpoint = find_checkpoint(model, local_files_only=local_files_only)
-        with _quiet():
+        with quiet():
             try:
                 encoder = cls._load(checkpoint, device, max_batch)
             except EncoderError:
@@ -117,15 +123,15 @@ class TransformersEncoder:
         )
         model = model.eval().to(place)
         # 2 what it can do, and whether its weights are all there
-        modalities = _modalities(model, checkpoint.label)
-        trained_pooler = _check_weights(info["missing_keys"], checkpoint.label)
+        modalities = modalities_of(model, checkpoint.label)
+        trained_pooler = check_weights(info["missing_keys"], checkpoint.label)
         # 3 what prepares its input
         encoder = cls(
             model,
             checkpoint,
             modalities=modalities,
-            tokenizer=_tokenizer(checkpoint) if "text" in modalities else None,
-            processor=_processor(checkpoint) if "picture" in modalities else None,
+            tokenizer=load_tokenizer(checkpoint) if "text" in modalities else None,
+            processor=load_processor(checkpoint) if "picture" in modalities else None,
             head=make_head(checkpoint, place) if modalities == {"text"} else None,
             trained_pooler=trained_pooler,
             max_batch=max_batch,
@@ -228,77 +234,6 @@ class TransformersEncoder:
         return last[:, 0] if leading else last.mean(dim=1)
 
 
-def _modalities(model: Any, label: str) -> frozenset[Modality]:
-    """Ask a loaded model what it takes."""
-    words, pictures = (
-        callable(getattr(model, name, None)) for name in ("get_text_features", "get_image_features")
-    )
-    if words and pictures:
-        return frozenset({"text", "picture"})
-    if model.main_input_name == "pixel_values" and not words:
-        return frozenset({"picture"})
-    if model.main_input_name == "input_ids" and not pictures:
-        return frozenset({"text"})
-    raise EncoderError(
-        f"transformers:{label}: a {type(model).__name__} is neither a text encoder, a picture"
-        " encoder nor a CLIP-like pair; choose a BERT-like, ResNet/ViT or CLIP/SigLIP model"
-    )
-
-
-def _check_weights(missing: Sequence[str], label: str) -> bool:
-    """Return whether the pooler was trained; refuse a model of which something else is missing.
-
-    ``transformers`` fills missing weights with random numbers. Poolers are often left out (a
-    classifier's checkpoint has none), and are then not used.
-    """
-    needed = sorted(key for key in missing if "pooler" not in key and "position_ids" not in key)
-    if needed:
-        raise EncoderError(
-            f"transformers:{label}: {len(needed)} of its weights are missing ({needed[0]} …);"
-            " fetch the model again"
-        )
-    return not any("pooler" in key for key in missing)
-
-
-def _tokenizer(checkpoint: Checkpoint) -> Any:
-    from transformers import AutoTokenizer
-
-    found = AutoTokenizer.from_pretrained(
-        str(checkpoint.weights), trust_remote_code=False, local_files_only=True
-    )
-    if found.pad_token is None:
-        found.pad_token = found.eos_token  # padding is masked, any token will do
-    return found
-
-
-def _processor(checkpoint: Checkpoint) -> Any:
-    from transformers import AutoImageProcessor
-
-    processors: Any = AutoImageProcessor  # its methods have no types
-    return processors.from_pretrained(
-        str(checkpoint.weights), backend="pil", trust_remote_code=False, local_files_only=True
-    )
-
-
-def _max_tokens(model: Any, tokenizer: Any, checkpoint: Checkpoint) -> int:
-    """Return the most tokens that the model, its tokenizer and its folder allow."""
-    config = getattr(model.config, "text_config", model.config)
-    limits = [checkpoint.max_tokens, tokenizer.model_max_length]
-    limits.append(getattr(config, "max_position_embeddings", None))
-    for name, part in model.named_modules():
-        if name.endswith("position_embeddings") and getattr(part, "padding_idx", None) is not None:
-            limits.append(part.num_embeddings - part.padding_idx - 1)  # RoBERTa's count from there
-    stated = [int(limit) for limit in limits if limit and limit > 0]
-    return min([*stated, _longest(checkpoint)])
-
-
-def _longest(checkpoint: Checkpoint) -> int:
-    """Return a cap for models of relative positions, which have none of their own."""
-    stated = read_json(checkpoint.weights / "tokenizer_config.json").get("model_max_length")
-    known = checkpoint.max_tokens or (stated if isinstance(stated, int) else 0)
-    return known if 0 < known <= 8192 else DEFAULT_TOKENS
-
-
 def _stack(model: Any) -> Callable[..., Any]:
     """Return the part that reads text: the encoder alone of an encoder-decoder."""
     part = model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
@@ -331,20 +266,3 @@ def _tame(picture: Image.Image) -> Image.Image:
     if size == rgb.size:
         return rgb
     return rgb.resize((size[0], size[1]), Image.Resampling.BILINEAR)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep progress bars and reports of transformers off the terminal while a model loads."""
-    from transformers.utils import logging as reports
-
-    logging: Any = reports  # its functions have no types
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

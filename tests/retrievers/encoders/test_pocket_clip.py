@@ -4,7 +4,9 @@ The gallery holds each of the 210 combinations of colour, kind and place once, o
 One combination in six was never drawn in training.
 """
 
+import json
 import random
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,7 +39,7 @@ class Gallery:
         self.vectors = self.look(self.scenes, side=160)
 
     def ground(self) -> str:
-        return self.rng.choice(list(self.shapes.GROUNDS))
+        return str(self.rng.choice(list(self.shapes.GROUNDS)))
 
     def look(self, scenes: list[Any], side: int = 96) -> Vectors:
         drawn = [self.shapes.draw(scene, self.rng, side) for scene in scenes]
@@ -118,7 +120,7 @@ def test_the_vectors_are_those_that_clip_itself_computes(
     import torch
     from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-    model = CLIPModel.from_pretrained(clip_folder, dtype=torch.float32).eval()
+    model = CLIPModel.from_pretrained(clip_folder, dtype=torch.float32)
     text = "a purple ring in the middle"
     picture = gallery.shapes.draw(gallery.scenes[7], random.Random(1), 200)
     with torch.inference_mode():
@@ -131,3 +133,16 @@ def test_the_vectors_are_those_that_clip_itself_computes(
     np.testing.assert_allclose(
         encoder.encode_pictures([picture]), out.image_embeds.numpy(), atol=1e-5
     )
+
+
+def test_a_clip_wrapped_as_a_sentence_model_is_found_in_its_subfolder(
+    clip_folder: Path, encoder: TransformersEncoder, tmp_path: Path
+) -> None:
+    shutil.copytree(clip_folder, tmp_path / "0_CLIPModel")
+    kind = "sentence_transformers.models.CLIPModel"
+    listed = [{"idx": 0, "name": "0", "path": "0_CLIPModel", "type": kind}]
+    (tmp_path / "modules.json").write_text(json.dumps(listed))
+    found = TransformersEncoder.open(str(tmp_path))
+    assert found.modalities == {"text", "picture"}
+    asked = ["a green star"]
+    np.testing.assert_array_equal(found.encode_texts(asked), encoder.encode_texts(asked))

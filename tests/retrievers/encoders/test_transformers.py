@@ -27,7 +27,7 @@ def hidden(folder: Path, texts: list[str]) -> tuple[Any, Any]:
     tokens = BertTokenizer.from_pretrained(folder)(
         texts, padding=True, truncation=True, max_length=256, return_tensors="pt"
     )
-    model = BertModel.from_pretrained(folder, dtype=torch.float32).eval()
+    model = BertModel.from_pretrained(folder, dtype=torch.float32)
     with torch.inference_mode():
         return model(**tokens).last_hidden_state, tokens["attention_mask"]
 

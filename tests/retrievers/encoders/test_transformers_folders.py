@@ -59,7 +59,7 @@ class TestVisionModels:
             picture(), return_tensors="pt"
         )
         with torch.inference_mode():
-            last = ResNetModel.from_pretrained(resnet_folder).eval()(**pixels).last_hidden_state
+            last = ResNetModel.from_pretrained(resnet_folder)(**pixels).last_hidden_state
         wanted = last.mean(dim=(2, 3)).numpy()
         found = TransformersEncoder.open(str(resnet_folder)).encode_pictures([picture()])
         np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted), atol=1e-5)
@@ -69,7 +69,7 @@ class TestVisionModels:
         import torch
         from transformers import ViTImageProcessorPil, ViTModel
 
-        model = ViTModel.from_pretrained(vit_folder, add_pooling_layer=False).eval()
+        model = ViTModel.from_pretrained(vit_folder, add_pooling_layer=False)
         pixels = ViTImageProcessorPil.from_pretrained(vit_folder)(picture(), return_tensors="pt")
         with torch.inference_mode():
             wanted = model(**pixels).last_hidden_state[:, 0].numpy()
@@ -90,7 +90,7 @@ class TestVisionModels:
             image_size=32,
             patch_size=8,
         )
-        model = ViTModel(config).eval()
+        model = ViTModel(config).train(False)
         model.save_pretrained(tmp_path)
         processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
         processor.save_pretrained(tmp_path)
@@ -110,7 +110,7 @@ class TestSiglip:
         tokens = AutoTokenizer.from_pretrained(siglip_folder)(
             ["a red circle"], padding="max_length", max_length=16, return_tensors="pt"
         )
-        model = SiglipModel.from_pretrained(siglip_folder).eval()
+        model = SiglipModel.from_pretrained(siglip_folder)
         with torch.inference_mode():
             wanted = model.get_text_features(input_ids=tokens["input_ids"]).pooler_output.numpy()
         found = TransformersEncoder.open(str(siglip_folder)).encode_texts(["a red circle"])
