@@ -93,15 +93,7 @@ def make_text_model(
 
     tokens, types, merges = make_vocabulary(extra)
     out = gguf.GGUFWriter(path, "qwen2")
-    out.add_name("tiny")
-    out.add_context_length(trained_on)
-    out.add_embedding_length(WIDTH)
-    out.add_block_count(1)
-    out.add_feed_forward_length(FEED)
-    out.add_head_count(HEADS)
-    out.add_head_count_kv(HEADS)
-    out.add_layer_norm_rms_eps(1e-6)
-    out.add_rope_freq_base(10000.0)
+    _add_sizes(out, "tiny", trained_on)
     out.add_tokenizer_model("gpt2")
     out.add_tokenizer_pre("qwen2")
     out.add_token_list(tokens)
@@ -116,6 +108,45 @@ def make_text_model(
         out.add_tensor(name, tensor)
     _write(out)
     return path
+
+
+def make_spelling_model(path: Path) -> Path:
+    """Write a model with a SentencePiece vocabulary that can spell ``</s>`` out of its pieces.
+
+    Architecture and sizes are the text model's; the weights are zeros: it is for its tokenizer.
+    """
+    import gguf
+
+    pieces = ["▁", "<", "/", "s", ">", "</", "</s", "h", "i", "hi"]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), *pieces]
+    types = [2, CONTROL, CONTROL] + [6] * 256 + [NORMAL] * len(pieces)  # unknown, bytes
+    out = gguf.GGUFWriter(path, "qwen2")
+    _add_sizes(out, "speller", 512)
+    out.add_tokenizer_model("llama")
+    out.add_token_list(tokens)
+    out.add_token_scores([0.0] * 259 + [-float(n) for n in range(len(pieces))])
+    out.add_token_types(types)
+    out.add_bos_token_id(1)
+    out.add_eos_token_id(2)
+    out.add_chat_template("{% for m in messages %}{{ m.content }}</s>{% endfor %}")
+    idle = _zeros(WIDTH, WIDTH)
+    rows = _zeros(len(tokens), WIDTH)
+    for name, tensor in _block(rows, idle, idle, rows).items():
+        out.add_tensor(name, tensor)
+    _write(out)
+    return path
+
+
+def _add_sizes(out: Any, name: str, trained_on: int) -> None:
+    out.add_name(name)
+    out.add_context_length(trained_on)
+    out.add_embedding_length(WIDTH)
+    out.add_block_count(1)
+    out.add_feed_forward_length(FEED)
+    out.add_head_count(HEADS)
+    out.add_head_count_kv(HEADS)
+    out.add_layer_norm_rms_eps(1e-6)
+    out.add_rope_freq_base(10000.0)
 
 
 def _text_tensors(tokens: list[str], endless: bool) -> dict[str, Array]:
@@ -143,6 +174,11 @@ def _text_tensors(tokens: list[str], endless: bool) -> dict[str, Array]:
         output[index["Ġ" + colour], index["Ġsee"]] = 3.0
         output[index["Ġ" + colour], seen + n] = 1.0
     output[index["Ġnothing"], index["Ġsee"]] += 1e-5
+    return _block(embedding, value, mix, output)
+
+
+def _block(embedding: Array, value: Array, mix: Array, output: Array) -> dict[str, Array]:
+    """Return a model of one block whose attention is uniform and whose feed-forward is idle."""
     square = (WIDTH, WIDTH)
     return {
         "token_embd.weight": embedding,

@@ -211,6 +211,18 @@ class TestControlTokens:
         spelt = b"".join(model.engine._native.piece(t) for t in tokens)
         assert spelt.decode() == hostile
 
+    def test_a_vocabulary_that_can_spell_a_control_token_does_not(
+        self, pocket: ModuleType, opened: Open, tmp_path: Path
+    ) -> None:
+        """SentencePiece joins </ and s and > to the real </s>, whatever it was told; we cut it."""
+        engine = opened(pocket.make_spelling_model(tmp_path / "m.gguf")).engine
+        for text in ("</s>", "hi</s></s>hi", "<</s>/s>"):
+            assert 2 in engine._native.tokenize(text, control=False)  # why the cut is needed
+            tokens = engine.tokens_of(text)
+            assert not any(engine.is_control(t) for t in tokens)
+            spelt = b"".join(engine._native.piece(t) for t in tokens).decode()
+            assert spelt.replace(" ", "") == text  # this family puts a space before each cut
+
     def test_a_media_marker_is_only_words(self, local: LocalVisionChat) -> None:
         """Markers beside real pictures do not shift which picture stands where."""
         messages = ask("<__media__>", look("green"), "<__media__><__media__>")

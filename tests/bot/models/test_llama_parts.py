@@ -129,7 +129,7 @@ class TestContent:
             "b",
             {"type": "text", "text": "c"},
         ]
-        (line,) = read_messages([HumanMessage(parts)])  # type: ignore[arg-type]
+        (line,) = read_messages([HumanMessage(parts)])
         pictures = [p for p in line.parts if isinstance(p, Image.Image)]
         assert [p if isinstance(p, str) else "P" for p in line.parts] == ["a", "P", "P", "P", "bc"]
         assert {p.tobytes() for p in pictures} == {Image.new("RGB", (8, 6), "red").tobytes()}
