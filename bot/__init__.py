@@ -1,25 +1,25 @@
-"""Bifocal: talk about documents and pictures, with every answer cited."""
+"""Bifocal: talk about documents and pictures, with every answer cited.
 
-from bot.chatbot import AsyncChatBot, ChatBot
-from bot.errors import (
-    KNOWN_ERRORS,
-    BifocalError,
-    ModelError,
-    SettingsError,
-    TurnError,
-)
-from bot.events import (
-    Answer,
-    Citation,
-    Cited,
-    Done,
-    Event,
-    EvidenceFound,
-    LedgerEntry,
-    Notice,
-    Token,
-)
-from bot.settings import Settings
+The names below are imported when they are first used, so that ``bifocal --help`` is quick.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bot.chatbot import AsyncChatBot, ChatBot
+    from bot.errors import KNOWN_ERRORS, BifocalError, ModelError, SettingsError, TurnError
+    from bot.events import (
+        Answer,
+        Citation,
+        Cited,
+        Done,
+        Event,
+        EvidenceFound,
+        LedgerEntry,
+        Notice,
+        Token,
+    )
+    from bot.settings import Settings
 
 __all__ = [
     "KNOWN_ERRORS",
@@ -40,3 +40,15 @@ __all__ = [
     "Token",
     "TurnError",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    for module in ("errors", "settings", "events", "chatbot"):
+        found = vars(import_module(f"{__name__}.{module}"))
+        if name in found:
+            return found[name]
+    raise AttributeError(f"module {__name__!r} has lost {name!r}")  # a test goes through them all
