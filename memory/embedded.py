@@ -182,6 +182,21 @@ class EmbeddedRedis:
             lock.close()
 
     def _start(self, lock: Lock, until: float) -> None:
+        log = self.folder / "redis.log"
+        if log.exists() and log.stat().st_size > LOG_LIMIT:
+            log.unlink()
+        said_before = log.stat().st_size if log.exists() else 0
+        child = None
+        try:
+            child = self._launch(lock, log)
+            self._await_ready(child, until, log, said_before)
+            self._check_mark(child)
+        except BaseException:
+            if child is None or child.poll() is not None:
+                self._remove_socket()
+            raise
+
+    def _launch(self, lock: Lock, log: Path) -> "subprocess.Popen[bytes]":
         binary, version = self._server, None
         if binary is None:
             binary, version = find_server()
@@ -191,10 +206,6 @@ class EmbeddedRedis:
                 f"{newer} was written by Redis 7 or newer, which {binary} cannot read: install a "
                 "redis-server 7 or newer"
             )
-        log = self.folder / "redis.log"
-        if log.exists() and log.stat().st_size > LOG_LIMIT:
-            log.unlink()
-        said_before = log.stat().st_size if log.exists() else 0
         self._socket.unlink(missing_ok=True)
         child = subprocess.Popen(
             [str(binary), *self._options(log)],
@@ -208,8 +219,7 @@ class EmbeddedRedis:
         _children.append((self.folder, child))
         # it may outlive this process, on behalf of others: no warning about that at exit
         atexit.register(setattr, child, "returncode", 0)
-        self._await_ready(child, until, log, said_before)
-        self._check_mark(child)
+        return child
 
     def _options(self, log: Path) -> list[str]:
         options = {
@@ -309,6 +319,9 @@ class EmbeddedRedis:
             if folder == self.folder:  # it let go of the lock as it was ending: a moment more
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(timeout=1.0)
+        self._remove_socket()
+
+    def _remove_socket(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.unlink(missing_ok=True)
             self._socket.parent.rmdir()

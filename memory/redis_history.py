@@ -28,7 +28,7 @@ from redis import exceptions as rx
 from redis.asyncio import Redis
 
 from memory import assembly
-from memory.client import Link
+from memory.client import Link, explain
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
 from memory.messages import Conversation, PictureRef, Summary, Turn
@@ -118,29 +118,40 @@ class RedisHistory:
 
     async def load(self, conversation: str, *, last: int | None = None) -> Conversation:
         """See ``History.load``. One round trip; no picture's bytes are read."""
-        turns, pictures = self._key(conversation, "turns"), self._key(conversation, "pictures")
+        loaded, whole = await self._load(conversation, last)
+        if not whole:  # forgotten between two of the replies, or truly missing: the second tells
+            loaded, _ = await self._load(conversation, last)
+        return loaded
+
+    async def _load(self, conversation: str, last: int | None) -> tuple[Conversation, bool]:
+        """Return what is stored, and whether as many turns are there as were written."""
+        turns = self._key(conversation, "turns")
 
         async def work(client: Any) -> list[Any]:
-            pipe = client.pipeline(transaction=True)  # one moment's view
-            pipe.llen(turns)
-            if last is None or last > 0:
-                pipe.lrange(turns, -last if last else 0, -1)
-            else:
-                pipe.lrange(turns, 1, 0)
-            pipe.hgetall(pictures)
+            # not a MULTI: a server that is full refuses those, and reading must go on. What
+            # others write in between does no harm in this order: each reply can only know more
+            # than the ones before it.
+            pipe = client.pipeline(transaction=False)
             pipe.hget(self._key(conversation, "meta"), "turns")
+            pipe.llen(turns)
+            pipe.lrange(turns, *((1, 0) if last is not None and last < 1 else (-(last or 0), -1)))
+            pipe.hgetall(self._key(conversation, "pictures"))
             replies: list[Any] = await pipe.execute(raise_on_error=False)
             return replies
 
         found = await self._read(work)
         for value in found:
+            if isinstance(value, rx.ResponseError) and "WRONGTYPE" not in str(value):
+                raise explain(value, self._link.name) from value
             if isinstance(value, Exception):
                 raise HistoryDamaged(
                     f"conversation {conversation!r} is not in the form Bifocal stores: another "
                     "program wrote to its keys"
                 ) from value
-        total, records, refs, written = found
-        return assembly.conversation(conversation, int(total), records, refs, int(written or 0))
+        written, total, records, refs = found
+        total = max(int(total), len(records))
+        count = int(written) if written and written.isdigit() else 0
+        return assembly.conversation(conversation, total, records, refs, count), count <= total
 
     async def save(
         self,
