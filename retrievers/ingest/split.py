@@ -137,13 +137,13 @@ def _pack(blocks: Sequence[Block], heading: str, options: ParseOptions) -> Itera
     header = clean(first.header) if table else ""
     room = max(options.passage_most - len(header) - 1, 200)
     aim = max(min(options.passage_chars, room), 100)
-    parts: list[str] = []
-    for block in blocks:
-        lines = block.text.split("\n") if table else [block.text]
-        for line in lines:
-            parts.extend([line] if len(line) <= room else _cut(line, aim, room))
+    parts: list[tuple[str, str]] = []
     glue = "\n" if table else "\n\n"
-    for text in _fill(parts, aim, room, glue):
+    for block in blocks:
+        for line in block.text.split("\n") if table else [block.text]:
+            pieces = [line] if len(line) <= room else _cut(line, aim, room)
+            parts.extend((glue if at == 0 else " ", piece) for at, piece in enumerate(pieces))
+    for text in _fill(parts, aim, room):
         yield Passage(
             text=f"{header}\n{text}" if header else text,
             page=first.page,
@@ -152,10 +152,13 @@ def _pack(blocks: Sequence[Block], heading: str, options: ParseOptions) -> Itera
         )
 
 
-def _fill(parts: Sequence[str], aim: int, room: int, glue: str) -> Iterator[str]:
-    """Join neighbours while they fit: a passage is closed once it has reached ``aim``."""
+def _fill(parts: Sequence[tuple[str, str]], aim: int, room: int) -> Iterator[str]:
+    """Join neighbours while they fit: a passage is closed once it has reached ``aim``.
+
+    Each part comes with what stands between it and the part before.
+    """
     held = ""
-    for part in parts:
+    for glue, part in parts:
         if held and (len(held) >= aim or len(held) + len(glue) + len(part) > room):
             yield held
             held = ""
@@ -171,7 +174,7 @@ def _cut(text: str, aim: int, room: int) -> list[str]:
         pieces.extend([sentence] if len(sentence) <= 2 * room else _chop(sentence, room))
     count = max(1, round(len(text) / aim))
     size = len(text) / count
-    return list(_fill(pieces, int(size * 0.9), max(room, int(size)), " "))
+    return list(_fill([(" ", p) for p in pieces], int(size * 0.9), max(room, int(size))))
 
 
 def _chop(text: str, room: int) -> Iterator[str]:
