@@ -36,7 +36,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
     prompts = load_prompts(settings)
     opening = asyncio.create_task(open_history(settings))
     try:
-        parts = await asyncio.to_thread(_build_parts, settings, library, prompts)
+        parts = await asyncio.to_thread(_build_parts, settings, library, prompts, stack)
     except BaseException:
         (opened,) = await asyncio.gather(opening, return_exceptions=True)
         if isinstance(opened, RedisHistory):
@@ -47,7 +47,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
     return parts(history=history)
 
 
-def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "partial[Parts]":
+def _build_parts(
+    settings: Settings, library: Library, prompts: Prompts, stack: AsyncExitStack
+) -> "partial[Parts]":
     """Load encoders, retrievers and the model: work for a thread."""
     from bot.models.choose import capabilities
     from bot.turn_state import Parts
@@ -59,6 +61,8 @@ def _build_parts(settings: Settings, library: Library, prompts: Prompts) -> "par
     library.claim("text", text)
     library.claim("look", look)
     model = load_writer(settings)
+    if hasattr(model, "close"):
+        stack.callback(model.close)
     options: dict[str, Any] = {
         "distance": settings.distance,
         "text_encoder": text,
