@@ -33,6 +33,7 @@ from retrievers.library_write import (
     stage_space,
     switch_space,
 )
+from retrievers.words import storable
 
 __all__ = ["Counts", "Library", "Source", "encoded_text", "item_number"]
 
@@ -190,7 +191,8 @@ class Library(LibraryReader):
         """Note that a source's file looks new and holds the same."""
         with self._writing() as connection:
             connection.execute(
-                "UPDATE sources SET size = ?, mtime_ns = ? WHERE name = ?", (size, mtime_ns, name)
+                "UPDATE sources SET size = ?, mtime_ns = ? WHERE name = ?",
+                (size, mtime_ns, storable(name)),
             )
 
     def forget(self, name: str) -> None:
@@ -205,6 +207,7 @@ class Library(LibraryReader):
         self._drop_media()
 
     def _resolve(self, name: str) -> str:
+        name = storable(name)
         names = [row[0] for row in self._rows("SELECT name FROM sources ORDER BY name")]
         if name in names:
             return name

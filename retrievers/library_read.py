@@ -23,7 +23,7 @@ from retrievers.errors import LibraryError
 from retrievers.evidence import Evidence, Kind, Vectors
 from retrievers.library_media import Media
 from retrievers.library_schema import FILE, connect
-from retrievers.words import MAX_TERMS, match_any, terms
+from retrievers.words import MAX_TERMS, match_any, storable, terms
 
 TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 2.0, 1.0, 1.0
 """What a word counts by where it stands. On SciFact (809 training claims) BM25 reaches nDCG@10
@@ -132,7 +132,7 @@ class LibraryReader:
 
     def source(self, name: str) -> Source | None:
         """Return the source of exactly that name."""
-        found = self._rows(f"SELECT {SOURCE_COLUMNS} FROM sources WHERE name = ?", name)
+        found = self._rows(f"SELECT {SOURCE_COLUMNS} FROM sources WHERE name = ?", storable(name))
         return Source(*found[0]) if found else None
 
     def sources(self) -> list[Source]:
@@ -288,7 +288,7 @@ class LibraryReader:
         rows = self._rows(
             "SELECT items.id FROM items JOIN sources ON sources.id = items.source"
             " WHERE sources.name = ? AND items.kind = 'picture' AND page = ? ORDER BY items.id",
-            source,
+            storable(source),
             page,
         )
         return [f"picture:{row[0]}" for row in rows]

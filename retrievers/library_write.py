@@ -16,7 +16,7 @@ import numpy as np
 from retrievers.document import Document
 from retrievers.evidence import Vectors
 from retrievers.library_read import SOURCE_COLUMNS, Source
-from retrievers.words import clean, indexed
+from retrievers.words import clean, indexed, storable
 
 
 def put_source(connection: sqlite3.Connection, source: Source) -> int:
@@ -24,11 +24,12 @@ def put_source(connection: sqlite3.Connection, source: Source) -> int:
     if not source.indexed_at:
         source = changed(source, indexed_at=time.time())
     columns = SOURCE_COLUMNS.split(", ")
+    values = astuple(source)[1:]
     news = ", ".join(f"{c} = excluded.{c}" for c in columns[1:])
     row = connection.execute(
         f"INSERT INTO sources ({SOURCE_COLUMNS}) VALUES ({', '.join('?' * len(columns))})"
         f" ON CONFLICT (name) DO UPDATE SET {news} RETURNING id",
-        [clean(v) if isinstance(v, str) else v for v in astuple(source)],
+        [storable(source.name), *(clean(v) if isinstance(v, str) else v for v in values)],
     ).fetchall()
     return int(row[0][0])
 
@@ -82,6 +83,7 @@ def _put_item(
 
 def drop_content(connection: sqlite3.Connection, name: str) -> None:
     """Delete a source's passages, pictures and vectors; note the media that may be unused now."""
+    name = storable(name)
     of_source = "SELECT items.id FROM items JOIN sources ON sources.id = source WHERE name = ?"
     connection.execute(
         f"INSERT OR IGNORE INTO dropped SELECT sha256 FROM pictures WHERE item IN ({of_source})",

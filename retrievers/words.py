@@ -40,6 +40,11 @@ def clean(text: str) -> str:
     return _CONTROL.sub(" ", text)
 
 
+def storable(name: str) -> str:
+    """Return a source's name as it is stored: bytes that are not UTF-8 become ``\\udcff``."""
+    return name.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
 def indexed(text: str) -> str:
     """Return the form of ``text`` that goes into the full-text index.
 
