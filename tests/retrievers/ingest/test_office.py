@@ -23,7 +23,7 @@ def _png(image: Image.Image) -> io.BytesIO:
 
 
 def test_docx(tmp_path: Path, photo: Callable[..., Image.Image]) -> None:
-    """A Word file gives its text in order, tables by column, and pictures with what tells of them."""
+    """A Word file gives its text in order, tables by column, and pictures with their words."""
     import docx
 
     file = docx.Document()

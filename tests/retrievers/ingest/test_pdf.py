@@ -1,4 +1,4 @@
-"""PDF files keep pages, reading order, tables' rows, figures with captions, and pages as pictures."""
+"""PDF files keep pages, reading order, rows of tables, figures with captions, and page pictures."""
 
 import io
 from collections.abc import Callable

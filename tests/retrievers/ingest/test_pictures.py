@@ -50,7 +50,7 @@ def test_exif_title_description_keywords_date_and_place(
     tmp_path: Path, photo: Draw, suffix: str
 ) -> None:
     path = tmp_path / f"red_kite-harbour{suffix}"
-    photo().save(path, exif=_exif())
+    photo().save(path, exif=_exif().tobytes())
     assert _one(path).words == {
         "title": "Foggy morning",
         "description": "Boats in the fog",
