@@ -269,3 +269,35 @@ async def test_two_turns_of_two_conversations_run_at_once(open_bot: Any) -> None
         )
     assert len({a.text for a in answers}) == 1
     assert {a.conversation for a in answers} == {f"c{n}" for n in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("question", "meant"),
+    [
+        ("What is in this picture?", ["shown:3"]),
+        ("How does it differ from the last picture?", ["shown:3", "shown:2"]),
+        ("Compare it with picture 1.", ["shown:3", "shown:1"]),
+        ("What is in the third picture?", ["shown:3"]),
+    ],
+)
+async def test_words_about_pictures_mean_the_one_just_sent_unless_they_point_back(
+    open_bot: Any, question: str, meant: list[str]
+) -> None:
+    async with open_bot(ScriptedChat(says=["Seen."])) as bot:
+        for colour in ("red", "green"):
+            await bot.ask("Look.", images=[Image.new("RGB", (8, 8), colour)], conversation="c")
+        blue = Image.new("RGB", (8, 8), "blue")
+        answer = await bot.ask(question, images=[blue], conversation="c")
+    shown = [e.evidence.id for e in answer.evidence if e.evidence.id.startswith("shown:")]
+    assert shown == meant
+    assert not any("may be" in notice for notice in answer.notices)
+
+
+async def test_a_picture_that_is_not_there_or_could_be_several_is_said(open_bot: Any) -> None:
+    async with open_bot(ScriptedChat(says=["Hm."])) as bot:
+        for colour in ("red", "green"):
+            await bot.ask("Look.", images=[Image.new("RGB", (8, 8), colour)], conversation="c")
+        absent = await bot.ask("What is in the ninth picture?", conversation="c")
+        several = await bot.ask("What is in this picture?", conversation="c")
+    assert any("no “ninth picture”" in notice for notice in absent.notices)
+    assert any("may be picture 1 or 2" in notice for notice in several.notices)
