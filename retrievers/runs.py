@@ -5,7 +5,6 @@ Knows nothing of what the runs are named after. A run is scores by evidence id.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -165,5 +164,21 @@ def as_document(evidence: Evidence) -> Document:
     return Document(id=evidence.id, page_content=evidence.text, metadata=metadata)
 
 
-def _scored(evidence: Evidence, score: float, scores: Mapping[str, float]) -> Evidence:
-    return replace(evidence, score=score, scores=scores)
+def _scored(e: Evidence, score: float, scores: Mapping[str, float]) -> Evidence:
+    """Return evidence with its scores; written out, because ``replace`` takes four times as long."""
+    return Evidence(
+        e.id,
+        e.kind,
+        e.source,
+        e.text,
+        e.page,
+        e.heading,
+        e.form,
+        e.caption,
+        e.media,
+        e.size,
+        e.box,
+        e.lines,
+        score,
+        scores,
+    )
