@@ -116,6 +116,34 @@ def test_layout_tells_pictures_apart(encoder: DescriptorEncoder) -> None:
     assert asked @ same > asked @ other
 
 
+def test_a_palette_is_recognised_in_another_arrangement(encoder: DescriptorEncoder) -> None:
+    def tiles(colours: tuple[str, str], seed: int) -> Image.Image:
+        rng = random.Random(seed)
+        picture = Image.new("RGB", (120, 120))
+        for i in range(64):
+            colour = colours[i % 2] if rng.random() < 0.5 else colours[1 - i % 2]
+            picture.paste(colour, (i % 8 * 15, i // 8 * 15, i % 8 * 15 + 15, i // 8 * 15 + 15))
+        return picture
+
+    red_cyan, greys = ("#d03030", "#30d0d0"), ("#747474", "#bcbcbc")
+    asked, same, other = encoder.encode_pictures(
+        [tiles(red_cyan, 1), tiles(red_cyan, 2), tiles(greys, 3)]
+    )
+    assert asked @ same > asked @ other + 0.15
+
+
+def test_where_it_is_light_counts_where_colours_and_edges_are_the_same(
+    encoder: DescriptorEncoder,
+) -> None:
+    def waves(sign: int) -> Image.Image:
+        across = np.cos(5 * np.pi * (np.arange(120) + 0.5) / 120)
+        values = np.tile(128 + sign * 70 * across, (120, 1)).astype(np.uint8)
+        return Image.fromarray(values).convert("RGB")
+
+    asked, same, other = encoder.encode_pictures([waves(1), jpeg(waves(1)), waves(-1)])
+    assert asked @ same > asked @ other + 0.2
+
+
 def test_edges_tell_pictures_apart(encoder: DescriptorEncoder) -> None:
     def stripes(upright: bool, first: int) -> Image.Image:
         picture = Image.new("RGB", (120, 120), "white")
