@@ -16,7 +16,8 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import Field
 
-from bot.models.reading.reader import Quote, Reading, read
+from bot.models.reading.answer import Quote, Reading
+from bot.models.reading.reader import read
 from bot.models.reading.words import Rarity
 from retrievers.evidence import Evidence
 

@@ -70,6 +70,41 @@ def number(text: str) -> float | None:
     return -value if negative else value
 
 
+_DAY_FIRST = re.compile(
+    r"(?<!\d)(\d{1,2})\s?[./-]\s?(\d{1,2})\s?[./-]\s?(\d{4}|\d{2})(?!\d{1,3}[./-])"
+)
+_YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})[./-](\d{1,2})[./-](\d{1,2})(?!\d)")
+_DAY_MONTH = re.compile(
+    rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th|\.)?[\s-]*({_MONTHS})\b[.,']?[\s-]*(\d{{4}}|\d{{2}})(?!\d)",
+    re.IGNORECASE,
+)
+_MONTH_DAY = re.compile(
+    rf"\b({_MONTHS})\b\.?\s*(\d{{1,2}})(?:st|nd|rd|th)?,?\s*(\d{{4}})(?!\d)", re.IGNORECASE
+)
+_ORDER = {m: i for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_ORDER |= {"mär": 3, "mai": 5, "okt": 10, "dez": 12}
+
+
+def days(text: str) -> frozenset[tuple[int, int, int]]:
+    """Return the days (year, month, day) in ``text``. ``10/03/2018`` may be either of two."""
+    found: set[tuple[int, int, int]] = set()
+    for match in _DAY_FIRST.finditer(text):
+        first, second, year = (int(group) for group in match.groups())
+        found |= {(year, second, first), (year, first, second)}
+    for match in _YEAR_FIRST.finditer(text):
+        year, month, day = (int(group) for group in match.groups())
+        found.add((year, month, day))
+    for match in _DAY_MONTH.finditer(text):
+        found.add((int(match[3]), _ORDER[match[2][:3].lower()], int(match[1])))
+    for match in _MONTH_DAY.finditer(text):
+        found.add((int(match[3]), _ORDER[match[1][:3].lower()], int(match[2])))
+    return frozenset(
+        (year if year > 99 else 2000 + year, month, day)
+        for year, month, day in found
+        if 1 <= month <= 12 and 1 <= day <= 31
+    )
+
+
 _ABOVE = (
     r"over|above|more than|greater than|exceed(?:s|ing)?|higher than|larger than|at least|über"
     r"|mehr als|mindestens|>=?|≥"

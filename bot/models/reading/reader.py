@@ -5,15 +5,16 @@ one answers, quote what fits. Knows nothing of LangChain or of how evidence was 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import log
 
+from bot.models.reading.answer import Reading, quote
+from bot.models.reading.compare import compare
 from bot.models.reading.judge import answers
-from bot.models.reading.plain import bare, plain
+from bot.models.reading.pictures import field_value, taken, what_is_this
 from bot.models.reading.question import Question, analyse
 from bot.models.reading.score import Scored, rank
 from bot.models.reading.select import SCRAP, select
-from bot.models.reading.shorten import Stretch, shorten
+from bot.models.reading.shorten import shorten
 from bot.models.reading.units import Unit, cut
 from bot.models.reading.wording import wording
 from bot.models.reading.words import Rarity, stem
@@ -21,31 +22,6 @@ from retrievers.evidence import Evidence
 
 #: A word that no text holds: its rarity is the largest there is
 NOWHERE = "qzxwvkjq"
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """Words of evidence ``number`` (from 1), as the source has them; ``lines`` are indexes into
-    its lines of writing. ``text`` is what the answer shows of it: plain, perhaps shortened."""
-
-    number: int
-    text: str
-    source_text: str
-    lines: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An answer in pieces: the writer's own words and quotations. ``found`` is false when the
-    evidence holds no answer; what is quoted then is only the closest."""
-
-    found: bool
-    pieces: tuple[str | Quote, ...]
-
-    @property
-    def quotes(self) -> tuple[Quote, ...]:
-        """The quotations, in order."""
-        return tuple(p for p in self.pieces if isinstance(p, Quote))
 
 
 def read(
@@ -65,9 +41,17 @@ def read(
     units = cut(evidence)
     rarity = rarity or _rarity_over(units)
     question = analyse(text, rarity)
+    nowhere = rarity([NOWHERE])[NOWHERE]
+    special = (
+        what_is_this(question, evidence, units, limit)
+        or compare(question, evidence, units, limit)
+        or taken(question, evidence, units, limit)
+        or field_value(question, evidence, units, limit, nowhere)
+    )
+    if special:
+        return special
     ranked = rank(question, units, evidence)
     subject = analyse(before, rarity).weights if before else {}
-    nowhere = rarity([NOWHERE])[NOWHERE]
     if not answers(question, ranked, units, evidence, subject, nowhere):
         return _closest(question, ranked, limit)
     return Reading(True, tuple(quote(s) for s in select(question, ranked, limit)))
@@ -97,10 +81,3 @@ def _closest(question: Question, ranked: Sequence[Scored], limit: int) -> Readin
     nearest = quote(shorten(ranked[0].unit, question, room))
     own = (f"{words.nothing} {before}".strip(), nearest, after)
     return Reading(False, tuple(p for p in own if p))
-
-
-def quote(stretch: Stretch) -> Quote:
-    """Return a stretch of a unit as a quotation."""
-    unit = stretch.unit
-    source_text = bare(unit.text[stretch.start : stretch.end])
-    return Quote(unit.number, plain(stretch.text), source_text, unit.lines)
