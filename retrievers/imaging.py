@@ -29,7 +29,7 @@ class DecodedPicture:
     """A picture that was taken in: ``image`` is upright RGB, ``data`` what is stored of it.
 
     ``data`` are the original bytes where browsers show them upright as they are (PNG, JPEG, WebP
-    and GIF without an EXIF rotation), otherwise a PNG of ``image``; ``sha256`` is of ``data``.
+    and GIF without an EXIF rotation), otherwise ``image`` as JPEG (a rotated photograph) or PNG; ``sha256`` is of ``data``.
     ``name`` is the file name it came under, or empty.
     """
 
@@ -117,7 +117,9 @@ def _decode(data: bytes, name: str) -> DecodedPicture:
         ) from error
     except Exception as error:  # a decoder may raise anything on hostile bytes
         raise PictureRefused(f"{name}: a damaged {_kind(data)} picture") from error
-    if rotated or kind in ("BMP", "TIFF"):
+    if rotated and kind in ("JPEG", "WEBP"):  # a camera's picture: PNG would be ten times larger
+        data, media_type = encode(image, "image/jpeg", quality=92), "image/jpeg"
+    elif rotated or kind in ("BMP", "TIFF"):
         data, media_type = encode(image), "image/png"
     else:
         media_type = f"image/{kind.lower()}"

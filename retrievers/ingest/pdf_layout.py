@@ -20,6 +20,7 @@ from retrievers.ingest.split import Block, one_line
 from retrievers.ingest.tables import is_number
 
 _BULLET = re.compile(r"([•●▪◦‣–—-]|\(?[a-z0-9]{1,3}[.)])\s")
+_MARK = re.compile(r"[•●▪◦‣]|[–—-]|\(?[a-z0-9]{1,3}[.)]")
 _SYMBOL_BEFORE = re.compile(r"[$€£¥(]+")
 _SYMBOL_AFTER = re.compile(r"[%)]+|\)%")
 _LEADER = re.compile(r"(?:\s?\.){4,}|…{2,}|_{4,}")
@@ -107,7 +108,7 @@ def make_rows(cells: Sequence[Cell]) -> list[Row]:
         row.refresh()
     rows = _join_figures(rows)
     for row in rows:
-        row.cells = _join_symbols(row.cells)
+        row.cells = _join_bullet(_join_symbols(row.cells))
         row.refresh()
     return [row for row in rows if row.text.strip()]
 
@@ -157,11 +158,22 @@ def _join_symbols(cells: list[Cell]) -> list[Cell]:
     return out
 
 
+def _join_bullet(cells: list[Cell]) -> list[Cell]:
+    """Join a bullet or a number with the text that it stands before: a list is no table."""
+    if len(cells) == 2 and _MARK.fullmatch(cells[0].text.strip()) and not is_number(cells[1].text):
+        mark, text = cells
+        text.text = f"{mark.text.strip()} {text.text}"
+        text.left = mark.left
+        return [text]
+    return cells
+
+
 def drop_running_lines(pages: Sequence[Page]) -> None:
     """Take running heads, feet and page numbers out of all pages' rows.
 
     A line counts when it stands in the outer 12 % of the page's height, or is its first or last,
-    and comes back (its digits aside) on at least 4 pages and a third of them.
+    and comes back (its digits aside) on at least 4 pages and a third of them. In the outer 8 %,
+    where tables do not reach, a tenth of the pages is enough: heads that name the chapter.
     """
 
     def outer(page: Page, row: Row) -> bool:
@@ -177,9 +189,14 @@ def drop_running_lines(pages: Sequence[Page]) -> None:
     seen: Counter[str] = Counter()
     for page in pages:
         seen.update({key(row) for row in page.rows if outer(page, row)})
-    least = max(4, len(pages) / 3)
+
+    def running(page: Page, row: Row) -> bool:
+        edge = row.bottom < 0.08 * page.height or row.top > 0.92 * page.height
+        least = max(4, len(pages) / (10 if edge else 3))
+        return outer(page, row) and seen[key(row)] >= least
+
     for page in pages:
-        page.rows = [r for r in page.rows if not (outer(page, r) and seen[key(r)] >= least)]
+        page.rows = [row for row in page.rows if not running(page, row)]
 
 
 def body_size(pages: Sequence[Page]) -> float:

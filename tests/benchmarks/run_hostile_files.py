@@ -9,6 +9,7 @@ The set (malformed pictures and PDFs, decompression bombs) is read where it lies
 import argparse
 import collections
 import resource
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from retrievers.encoders.registry import load_encoder
 from retrievers.errors import PictureRefused
 from retrievers.imaging import read_picture
+from retrievers.ingest.kinds import kind_of_name
 from retrievers.ingest.options import ParseOptions
 from retrievers.ingest.pipeline import IngestEvent, Ingestor
 from retrievers.library import Library
@@ -34,10 +36,29 @@ def main() -> int:
         print(f"{given.folder}: no such folder; give the folder of hostile files")
         return 2
     paths = [p for p in (given.folder / n for n in ("images", "pdf", "generated")) if p.is_dir()]
-    with tempfile.TemporaryDirectory() as folder, Library.open(folder, create=True) as library:
-        failed = _ingest(library, paths or [given.folder], given)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory() as named,
+        Library.open(folder, create=True) as library,
+    ):
+        _with_extensions(paths or [given.folder], Path(named))
+        failed = _ingest(library, [Path(named)], given)
     _in_process(paths or [given.folder])
     return failed
+
+
+def _with_extensions(paths: list[Path], folder: Path) -> None:
+    """Copy the files into a passing folder; those of a corpus without extensions get its format's.
+
+    Without an extension a file is passed over, and its content would test nothing.
+    """
+    formats = ("png", "jpeg", "gif", "webp", "tiff", "bmp", "pdf")
+    for path in sorted(p for root in paths for p in root.rglob("*") if p.is_file()):
+        place = str(path.parent).lower()
+        kind = next((f for f in formats if f in place), "png")
+        suffix = path.suffix if kind_of_name(path) else f".{kind}"
+        number = len(list(folder.iterdir()))
+        shutil.copyfile(path, folder / f"{number:05}-{path.stem.lstrip('.')[:60]}{suffix}")
 
 
 def _ingest(library: Library, paths: list[Path], given: argparse.Namespace) -> int:

@@ -75,9 +75,9 @@ def test_pptx(tmp_path: Path, photo: Callable[..., Image.Image]) -> None:
         for column, value in enumerate(values):
             table.cell(row, column).text = value
     slide.notes_slide.notes_text_frame.text = "Mention the frost."
-    chart = CategoryChartData()
+    chart = CategoryChartData()  # type: ignore[no-untyped-call]
     chart.categories = ["2022", "2023"]
-    chart.add_series("Pears", (5, 7.5))
+    chart.add_series("Pears", (5, 7.5))  # type: ignore[no-untyped-call]
     second = file.slides.add_slide(file.slide_layouts[5])
     second.shapes.title.text = "Prices"
     second.shapes.add_chart(

@@ -81,6 +81,15 @@ def test_running_heads_and_page_numbers_are_dropped(make_pdf: MakePdf) -> None:
     assert [p.text for p in document.passages] == [f"{BODY} {n}." for n in range(1, 7)]
 
 
+def test_a_list_is_no_table(make_pdf: MakePdf) -> None:
+    rows = [
+        (72 + 40 * x, 600 - 30 * n, 10, t) for n in range(3) for x, t in [(0, f"{n}."), (1, BODY)]
+    ]
+    document, _ = parse(make_pdf("a.pdf", [rows]), PLAIN)
+    assert [p.form for p in document.passages] == ["prose"]
+    assert f"2. {BODY}" in document.passages[0].text
+
+
 def test_bookmarks_name_headings(make_pdf: MakePdf) -> None:
     path = make_pdf(
         "a.pdf",

@@ -15,6 +15,7 @@ from PIL import Image
 from retrievers.encoders import Encoder
 from retrievers.encoders.registry import load_encoder
 from retrievers.errors import EncoderMismatch, SourceRefused
+from retrievers.evidence import Kind
 from retrievers.ingest.options import ParseOptions
 from retrievers.ingest.pipeline import IngestEvent, Ingestor, Report
 from retrievers.library import Library
@@ -60,7 +61,7 @@ def _names(library: Library) -> list[str]:
 
 
 def _found(library: Library, text: str) -> list[str]:
-    kinds = ("passage", "picture")
+    kinds: tuple[Kind, ...] = ("passage", "picture")
     ids = [id for kind in kinds for id, _ in library.search_words(text, kind=kind, k=5)]
     return sorted({Path(e.source).name for e in library.evidence(ids).values()})
 
@@ -266,6 +267,7 @@ def test_a_run_that_is_stopped_keeps_what_it_stored_and_goes_on_later(
 RUN = """
 import sys
 from retrievers.encoders.registry import load_encoder
+from retrievers.evidence import Kind
 from retrievers.ingest.options import ParseOptions
 from retrievers.ingest.pipeline import Ingestor
 from retrievers.library import Library
