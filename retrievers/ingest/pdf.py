@@ -21,6 +21,7 @@ from retrievers.ingest import pdf_layout as layout
 from retrievers.ingest.gallery import Gallery, is_caption
 from retrievers.ingest.options import ParseOptions
 from retrievers.ingest.pdf_page import PageView, Rect, merge_rects, read_cells, read_shapes
+from retrievers.ingest.pdf_rows import Page, Row, drop_running_lines, join_lines, make_rows
 from retrievers.ingest.split import Block, one_line, passages
 
 PAGE_PIXELS = 4_000_000  # the most of a rendered page
@@ -36,7 +37,7 @@ Progress = Callable[[int, int], None]
 class _Sheet:
     """What the first pass found on a page."""
 
-    page: layout.Page
+    page: Page
     view: PageView
     chars: int = 0
     painted: bool = False
@@ -85,7 +86,7 @@ class _Reader:
             raise SourceRefused(f"{self.path.name}: a malformed PDF file, no page can be read")
         _drop_repeated(sheets)
         pages = [sheet.page for sheet in sheets]
-        layout.drop_running_lines(pages)
+        drop_running_lines(pages)
         body = layout.body_size(pages)
         levels = layout.heading_levels(pages, body)
         outline = self._outline()
@@ -115,7 +116,7 @@ class _Reader:
             if not (view.width > 1 and view.height > 1):
                 raise ValueError("no area")
             textpage = page.get_textpage()
-            rows = layout.make_rows(read_cells(textpage, view, PAGE_CHARS))
+            rows = make_rows(read_cells(textpage, view, PAGE_CHARS))
             images, parts, painted = read_shapes(page, view)
             textpage.close()
             page.close()
@@ -123,7 +124,7 @@ class _Reader:
             self.damaged.append(at + 1)
             return None
         chars = sum(len(row.text) for row in rows)
-        sheet = _Sheet(layout.Page(at + 1, view.width, view.height, rows), view, chars)
+        sheet = _Sheet(Page(at + 1, view.width, view.height, rows), view, chars)
         sheet.painted = painted
         sheet.figures = _figures(images, parts, view)
         return sheet
@@ -272,7 +273,7 @@ def _drop_repeated(sheets: list[_Sheet]) -> None:
         sheet.figures = fresh
 
 
-def _told(rows: list[layout.Row], rect: Rect) -> tuple[str, str]:
+def _told(rows: list[Row], rect: Rect) -> tuple[str, str]:
     """Return a figure's caption (the nearest ``Figure N …``) and the nearest prose beside it."""
     caption, beside = "", ""
     nearest = 1e9
@@ -292,15 +293,15 @@ def _told(rows: list[layout.Row], rect: Rect) -> tuple[str, str]:
                 and abs(rows[stop].size - row.size) < 0.1 * row.size
             ):
                 stop += 1
-            caption = layout.join_lines([r.text for r in rows[at:stop]])
+            caption = join_lines([r.text for r in rows[at:stop]])
     outside = [r for r in rows if len(r.text) > 30 and not _covers(rect, _row_rect(r))]
     outside.sort(key=lambda r: min(abs(r.top - rect[3]), abs(rect[1] - r.bottom)))
     close = sorted(outside[:4], key=lambda r: r.top)
-    beside = layout.join_lines([r.text for r in close if r.text not in caption])
+    beside = join_lines([r.text for r in close if r.text not in caption])
     return one_line(caption, 800), one_line(beside, 500)
 
 
-def _row_rect(row: layout.Row) -> Rect:
+def _row_rect(row: Row) -> Rect:
     return row.left, row.top, row.right, row.bottom
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from retrievers.evidence import Box
-from retrievers.ingest.pdf_layout import Cell
+from retrievers.ingest.pdf_rows import Cell
 
 Rect = tuple[float, float, float, float]  # left, top, right, bottom in points
 Matrix = tuple[float, float, float, float, float, float]
