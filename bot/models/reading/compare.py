@@ -11,7 +11,7 @@ from bot.models.reading import forms
 from bot.models.reading.amounts import number
 from bot.models.reading.answer import Quote, Reading, fill, quote, quote_field
 from bot.models.reading.question import Question
-from bot.models.reading.shorten import shorten
+from bot.models.reading.shorten import SEPARATOR, shorten
 from bot.models.reading.units import Unit
 from bot.models.reading.words import content_stems
 from retrievers.evidence import Evidence
@@ -21,7 +21,8 @@ _BILLS = re.compile(
     re.IGNORECASE,
 )
 _HIGHEST = re.compile(
-    r"\b(?:highest|largest|biggest|most expensive|greatest|maximum|höchste\w*|größte\w*|teuerste\w*)\b",
+    r"\b(?:highest|largest|biggest|most expensive|greatest|maximum|höchste\w*|größte\w*"
+    r"|teuerste\w*)\b",
     re.IGNORECASE,
 )
 _LOWEST = re.compile(
@@ -94,7 +95,7 @@ def _cells(
 
 def _number_in(row: str, question: Question) -> float | None:
     chosen: tuple[int, float] | None = None
-    for cell in row.split(" | "):
+    for cell in row.split(SEPARATOR):
         column, _, text = cell.partition(": ")
         if not text or not _CELL.match(text.strip()):
             continue

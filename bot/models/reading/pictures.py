@@ -68,11 +68,23 @@ def what_is_this(
         said = [u for u in units if u.number == twin and u.form == "caption"]
         said = said or [u for u in units if u.number == twin]
         if said:
-            return Reading(True, fill([quote(shorten(u, question, limit)) for u in said], limit))
+            about = fill([quote(shorten(u, question, limit)) for u in _new(said)], limit)
+            return Reading(True, (wording(question.text).looks_like, *about))
     written = [u for u in units if u.number in shown]
     if written:
         return Reading(True, fill([quote(shorten(u, question, limit)) for u in written], limit))
     return Reading(False, (wording(question.text).unknown_picture,))
+
+
+def _new(units: Sequence[Unit]) -> list[Unit]:
+    """Return ``units`` without those that only repeat words of the ones before."""
+    said: frozenset[str] = frozenset()
+    kept = []
+    for unit in units:
+        if not unit.stems <= said:
+            kept.append(unit)
+        said |= unit.stems
+    return kept
 
 
 def field_value(

@@ -4,9 +4,10 @@ Rules over question words, English first and German beside it. Knows nothing of 
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from math import log
 
 from bot.models.reading.amounts import Limit, limit_of
 from bot.models.reading.words import Rarity, Token, tokens
@@ -119,6 +120,20 @@ class Question:
     def mass(self) -> float:
         """The sum of all weights: what a perfect match would score."""
         return sum(self.weights.values())
+
+    def among(self, texts: Iterable[frozenset[str]]) -> "Question":
+        """Return the question with its words weighed for ranking ``texts`` (sets of stems).
+
+        A word's weight is the mean of its rarity in the library and of its idf over ``texts``,
+        ln(1 + (N - n + 0.5) / (n + 0.5)): what tells passages apart need not tell their sentences
+        apart.
+        """
+        sets = list(texts)
+        mixed = {}
+        for stem, rarity in self.weights.items():
+            n = sum(stem in have for have in sets)
+            mixed[stem] = (rarity + log(1 + (len(sets) - n + 0.5) / (n + 0.5))) / 2
+        return replace(self, weights=mixed)
 
 
 def wanted(text: str) -> Wants:

@@ -50,11 +50,12 @@ def read(
     )
     if special:
         return special
-    ranked = rank(question, units, evidence)
+    asked = question.among(u.stems for u in units)
+    ranked = rank(asked, units, evidence)
     subject = analyse(before, rarity).weights if before else {}
     if not answers(question, ranked, units, evidence, subject, nowhere):
-        return _closest(question, ranked, limit)
-    return Reading(True, tuple(quote(s) for s in select(question, ranked, limit)))
+        return _closest(asked, ranked, limit)
+    return Reading(True, tuple(quote(s) for s in select(asked, ranked, limit)))
 
 
 def _rarity_over(units: Sequence[Unit]) -> Rarity:

@@ -13,6 +13,10 @@ from bot.models.reading.units import Unit
 
 #: How much more of the question a unit must cover to be e times as likely to answer
 SHARPNESS = 0.1
+#: The least odds, next to the best unit's, at which another unit is quoted beside it
+LEAST_ODDS = 0.05
+#: ... and when both are rows of one table, where every row has the words of the columns
+SAME_TABLE = 0.9
 #: Units that are looked at, and characters below which a quotation is a scrap
 CONSIDERED = 3
 SCRAP = 40
@@ -29,6 +33,8 @@ def select(question: Question, ranked: Sequence[Scored], limit: int) -> list[Str
     first = shorten(best[0].unit, question, limit)
     options = [(odds[0] * first.value, [first])]
     for other, odd in zip(best[1:], odds[1:], strict=True):
+        if odd < (SAME_TABLE if _one_table(other.unit, best[0].unit) else LEAST_ODDS):
+            continue
         for room in {limit - len(first.text) - 1, limit // 2}:  # what is left over, or half
             if room < SCRAP:
                 continue
@@ -47,6 +53,10 @@ def distinct(ranked: Sequence[Scored], count: int) -> list[Scored]:
         if not any(_same(scored.unit, other.unit) for other in found):
             found.append(scored)
     return found
+
+
+def _one_table(a: Unit, b: Unit) -> bool:
+    return a.form == b.form == "row" and a.number == b.number
 
 
 def _same(a: Unit, b: Unit) -> bool:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from bot.models.reading.question import Question
 from bot.models.reading.score import candidates
 from bot.models.reading.units import Unit
-from bot.models.reading.words import Token
+from bot.models.reading.words import Token, content_stems, tokens
 
 CUT = "…"
+SEPARATOR = " | "  #: between the cells of a table's row
 #: Words away from a question word at which its pull on an answer is half
 HALF_WAY = 4.0
 #: How much more a word of the kind asked for weighs than another word the question did not have
@@ -43,10 +44,26 @@ class Stretch:
         return left + whole[self.start : self.end].strip() + (CUT if self.end < len(whole) else "")
 
 
+def cells(unit: Unit, question: Question) -> Unit:
+    """Return a table's row with the cells that matter: the first, which names it, and those whose
+    column or value has a word of the question. The whole row when only the first is left.
+    """
+    parts = unit.text.split(SEPARATOR)
+    asked = question.weights.keys()
+    kept = [c for i, c in enumerate(parts) if not i or content_stems(c) & asked]
+    text = SEPARATOR.join(kept if len(kept) > 1 else parts)
+    return Unit(
+        unit.number, unit.order, text, unit.form, unit.lines, tuple(tokens(text)), unit.stems
+    )
+
+
 def shorten(unit: Unit, question: Question, limit: int) -> Stretch:
     """Return the stretch of ``unit.text`` of at most ``limit`` characters that is most likely to
-    answer: the whole text when it fits; marks of omission are part of the limit.
+    answer: the whole text when it fits; marks of omission are part of the limit. Of a table's row
+    only the cells that matter are taken.
     """
+    if unit.form == "row":
+        unit = cells(unit, question)
     text, words = unit.text, unit.tokens
     if len(text) <= limit:
         return Stretch(unit, 0, len(text), 1.0)

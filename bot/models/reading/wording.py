@@ -15,14 +15,16 @@ class Wording:
     nothing: str
     closest: str
     unknown_picture: str
+    looks_like: str
 
 
 ENGLISH = Wording(
     no_sources="I have no sources to answer from.",
     nothing="I found nothing in the sources that answers this.",
-    closest="The closest is: {quote}",
+    closest="The closest: {quote}",
     unknown_picture="Nothing is known of this picture: the sources hold none that looks like it,"
     " and no writing was read in it.",
+    looks_like="This looks like a picture in the sources:",
 )
 GERMAN = Wording(
     no_sources="Ich habe keine Quellen, aus denen ich antworten könnte.",
@@ -30,6 +32,7 @@ GERMAN = Wording(
     closest="Am nächsten kommt: {quote}",
     unknown_picture="Über dieses Bild ist nichts bekannt: Die Quellen enthalten keines, das ihm"
     " gleicht, und es wurde keine Schrift darin gelesen.",
+    looks_like="Das sieht aus wie ein Bild der Quellen:",
 )
 
 _GERMAN_WORDS = re.compile(
