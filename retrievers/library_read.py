@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from retrievers.document import Picture
 from retrievers.errors import LibraryError
-from retrievers.evidence import Evidence, Kind, Vectors
+from retrievers.evidence import Box, Evidence, Kind, Line, Vectors
 from retrievers.library_media import Media
 from retrievers.library_schema import FILE, connect
 from retrievers.words import MAX_TERMS, match_any, storable, terms
@@ -30,6 +30,7 @@ TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 2.0, 1.0, 1.0
 0.688 without titles, 0.700 with titles at 1, 0.705 at 2, 0.708 at 3. On MMLongBench a right page is
 among the first five for 52 of 83 questions without titles and file names, for 55 with them at 2."""
 
+_KEPT_PICTURES = 2048  # decoded pictures' words and lines in memory: some 20 MB
 _READ_TERMS = 512  # distinct terms of a query among which the rarest are looked for
 
 
@@ -80,6 +81,7 @@ class LibraryReader:
         self._idle_lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
+        self._pictures: dict[int, Picture] = {}
         self._document_counts: dict[str, int] = {}
         self._counted_at = -1
 
@@ -232,14 +234,34 @@ class LibraryReader:
         """Return what the ids name, in their order; ids of what is gone are left out."""
         numbers = [n for n in map(item_number, ids) if n is not None]
         rows = self._rows(
-            "SELECT items.id, items.kind, sources.name, text, page, heading, form, value"
+            "SELECT items.id, items.kind, sources.name, text, page, heading, form"
             " FROM items JOIN sources ON sources.id = items.source"
-            " LEFT JOIN pictures ON item = items.id"
             " WHERE items.id IN (SELECT value FROM json_each(?))",
             json.dumps(numbers),
         )
-        found = {e.id: e for e in map(_evidence, rows)}
-        return {id: found[id] for id in ids if id in found}
+        shown = self._pictures_of([row[0] for row in rows if row[1] == "picture"])
+        found = {f"{row[1]}:{row[0]}": row for row in rows}
+        return {
+            id: _evidence(found[id], shown.get(found[id][0]))
+            for id in ids
+            if id in found and (found[id][1] == "passage" or found[id][0] in shown)
+        }
+
+    def _pictures_of(self, numbers: Sequence[int]) -> dict[int, Picture]:
+        """Return pictures by item number; a number never means another one, so they are kept."""
+        kept = self._pictures
+        known = {n: picture for n in numbers if (picture := kept.get(n)) is not None}
+        rows = self._rows(
+            "SELECT item, value FROM pictures WHERE item IN (SELECT value FROM json_each(?))",
+            json.dumps([n for n in numbers if n not in known]),
+        )
+        for number, value in rows:
+            known[number] = _picture(json.loads(value))
+        with self._idle_lock:
+            kept.update(known)
+            for number in list(kept)[: max(0, len(kept) - _KEPT_PICTURES)]:
+                del kept[number]
+        return known
 
     def vectors(
         self, space: str, kind: Kind, ids: Sequence[int] | None = None
@@ -328,13 +350,18 @@ def item_number(id: str) -> int | None:
     return int(number) if len(number) < 19 else None
 
 
-def _evidence(row: Sequence[Any]) -> Evidence:
-    number, kind, source, text, page, heading, form, value = row
-    if kind == "passage":
+def _picture(value: Mapping[str, Any]) -> Picture:
+    """Read what ``Picture.to_json`` wrote here: trusted, and in a third of ``from_json``'s time."""
+    lines = tuple(Line(line["t"], Box(*line["b"]), line["c"]) for line in value["lines"])
+    return replace(Picture.from_json({**value, "lines": []}), lines=lines)
+
+
+def _evidence(row: Sequence[Any], picture: Picture | None) -> Evidence:
+    number, kind, source, text, page, heading, form = row
+    if picture is None:
         return Evidence(f"passage:{number}", "passage", source, text, page, heading, form)
-    picture = Picture.from_json(json.loads(value))
     return Evidence(
-        id=f"picture:{number}",
+        id=f"{kind}:{number}",
         kind="picture",
         source=source,
         text=text,

@@ -165,7 +165,7 @@ def as_document(evidence: Evidence) -> Document:
 
 
 def _scored(e: Evidence, score: float, scores: Mapping[str, float]) -> Evidence:
-    """Return evidence with its scores; written out, because ``replace`` takes four times as long."""
+    """Return evidence with its scores; written out: ``replace`` takes four times as long."""
     return Evidence(
         e.id,
         e.kind,
