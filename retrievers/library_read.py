@@ -1,16 +1,11 @@
-"""Reading a library: connections, sources, evidence, full-text search.
+"""Reading a library: sources, evidence, vectors, media.
 
 Knows nothing of writing, of encoders, or of FAISS. Any number of threads and processes may read
 while one writes: each reading sees the state of one moment (SQLite's WAL).
 """
 
 import json
-import math
-import os
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,19 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrievers.document import Picture
-from retrievers.errors import LibraryError
 from retrievers.evidence import Box, Evidence, Kind, Line, Vectors
 from retrievers.library_media import Media
-from retrievers.library_schema import FILE, connect
-from retrievers.words import MAX_TERMS, match_any, storable, terms
-
-TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 2.0, 1.0, 1.0
-"""What a word counts by where it stands. On SciFact (809 training claims) BM25 reaches nDCG@10
-0.688 without titles, 0.700 with titles at 1, 0.705 at 2, 0.708 at 3. On MMLongBench a right page is
-among the first five for 52 of 83 questions without titles and file names, for 55 with them at 2."""
+from retrievers.library_search import WordSearch
+from retrievers.words import storable
 
 _KEPT_PICTURES = 2048  # decoded pictures' words and lines in memory: some 20 MB
-_READ_TERMS = 512  # distinct terms of a query among which the rarest are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,61 +59,13 @@ class Counts:
 SOURCE_COLUMNS = ", ".join(f.name for f in fields(Source))
 
 
-class LibraryReader:
+class LibraryReader(WordSearch):
     """The half of a library that reads; see :class:`retrievers.library.Library`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._media = Media(folder / "media")
-        self._idle: list[sqlite3.Connection] = []
-        self._idle_lock = threading.Lock()
-        self._process = os.getpid()
-        self._closed = False
         self._pictures: dict[int, Picture] = {}
-        self._document_counts: dict[str, int] = {}
-        self._counted_at = -1
-
-    def close(self) -> None:
-        """Close every connection; the library cannot be used after that."""
-        with self._idle_lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        if self._process == os.getpid():
-            for connection in idle:
-                connection.close()
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection to one thread at a time; SQLite's errors become ``LibraryError``."""
-        if self._process != os.getpid():  # after a fork the parent's connections are not ours
-            self._idle, self._process = [], os.getpid()
-        with self._idle_lock:
-            if self._closed:
-                raise LibraryError(f"{self.folder}: this library was closed; open it again")
-            connection = self._idle.pop() if self._idle else None
-        try:
-            if connection is None:
-                connection = connect(self.folder / FILE)
-            yield connection
-        except sqlite3.Error as error:
-            raise LibraryError(f"{self.folder}: {_explain(error)}") from error
-        finally:
-            if connection is not None:
-                with self._idle_lock:
-                    if not self._closed:
-                        self._idle.append(connection)
-                        connection = None
-            if connection is not None:
-                connection.close()
-
-    def _rows(self, sql: str, *values: object) -> list[Any]:
-        with self._connection() as connection:
-            return connection.execute(sql, values).fetchall()
-
-    @property
-    def version(self) -> int:
-        """Grows with every write of any process."""
-        return int(self._rows("SELECT value FROM meta WHERE key = 'version'")[0][0])
 
     @property
     def identity(self) -> str:
@@ -172,63 +112,6 @@ class LibraryReader:
             "SELECT id, encoder, dimension FROM spaces WHERE name = ? AND active", space
         )
         return (int(rows[0][0]), str(rows[0][1]), int(rows[0][2])) if rows else (-1, "", 0)
-
-    def search_words(self, text: str, *, kind: Kind, k: int) -> list[tuple[str, float]]:
-        """Return up to ``k`` ids with their BM25 scores, best first; higher is better.
-
-        Any text is a safe query. At most 64 distinct terms count: of a longer query the rarest.
-        BM25 is FTS5's (k1 = 1.2, b = 0.75); its idf is that of passages and pictures together.
-        """
-        wanted = self._query_terms(text)
-        if not wanted or k < 1:
-            return []
-        rows = self._rows(
-            "SELECT words.rowid, -rank FROM words CROSS JOIN items ON items.id = words.rowid"
-            f" WHERE words MATCH ? AND rank MATCH 'bm25({TITLE_WEIGHT}, {HEADING_WEIGHT},"
-            f" {TEXT_WEIGHT})' AND items.kind = ? ORDER BY rank LIMIT ?",
-            match_any(wanted),
-            kind,
-            k,
-        )
-        return [(f"{kind}:{number}", float(score)) for number, score in rows]
-
-    def _query_terms(self, text: str) -> list[str]:
-        wanted = terms(text)
-        if len(wanted) <= MAX_TERMS:
-            return wanted
-        counts, _ = self._counts_of(wanted[:_READ_TERMS])
-        known = [t for t in counts if counts[t]]
-        return sorted(known, key=lambda t: counts[t])[:MAX_TERMS]
-
-    def rarity(self, words: Iterable[str]) -> dict[str, float]:
-        """Return each word's BM25 idf here, that of its stem; absent words get the largest.
-
-        idf = ln((N - n + 0.5) / (n + 0.5)), at least 1e-6, as FTS5 computes it: N items, n of
-        them with the word. Of a word that the index splits, the rarest part counts.
-        """
-        parts = {word: terms(word) for word in words}
-        counts, total = self._counts_of({t for found in parts.values() for t in found})
-        return {
-            word: max((_idf(counts[t], total) for t in found), default=_idf(0, total))
-            for word, found in parts.items()
-        }
-
-    def _counts_of(self, wanted: Iterable[str]) -> tuple[dict[str, int], int]:
-        """Return in how many items each term stands, and how many items there are."""
-        version = self.version
-        with self._idle_lock:
-            if version != self._counted_at:
-                self._document_counts, self._counted_at = {}, version
-            known = self._document_counts
-        with self._connection() as connection:
-            if "" not in known:
-                known[""] = connection.execute("SELECT count(*) FROM items").fetchone()[0]
-            for term in wanted:
-                if term not in known:
-                    known[term] = connection.execute(
-                        "SELECT count(*) FROM words WHERE words MATCH ?", (match_any([term]),)
-                    ).fetchone()[0]
-        return {term: known[term] for term in wanted}, known[""]
 
     def evidence(self, ids: Sequence[str]) -> dict[str, Evidence]:
         """Return what the ids name, in their order; ids of what is gone are left out."""
@@ -374,18 +257,3 @@ def _evidence(row: Sequence[Any], picture: Picture | None) -> Evidence:
         box=picture.box,
         lines=picture.lines,
     )
-
-
-def _idf(count: int, total: int) -> float:
-    return max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6)
-
-
-def _explain(error: sqlite3.Error) -> str:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return "another process has been writing for too long; try again when it is done"
-    if "malformed" in text or "not a database" in text:
-        return f"the database is damaged ({text}); ingest into a new folder"
-    if "unable to open" in text:
-        return "its database cannot be opened; make a library with `bifocal ingest`"
-    return text

@@ -7,9 +7,7 @@ keep the recall that is measured on a sample.
 """
 
 import math
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +18,11 @@ from numpy.typing import NDArray
 from retrievers.errors import LibraryError
 from retrievers.evidence import Kind, Vectors
 from retrievers.library import Library
+from retrievers.vectors_faiss import ReadWriteLock, as_it_is, choose_probes, one_thread
 from retrievers.vectors_file import Manifest, Refused, load, save
 
 Distance = Literal["cosine", "euclidean"]
 EXACT_UP_TO = 50_000
-RECALL = 0.99
-"""Recall@10 against exact search that an IVF index must keep on its sample."""
 _SAMPLE = 256
 """Vectors of the index that are asked for when its recall is measured."""
 
@@ -74,7 +71,7 @@ class VectorIndex:
         self._exact_up_to = exact_up_to
         self._state: _State | None = None
         self._origin = "built"
-        self._lock = _ReadWriteLock()
+        self._lock = ReadWriteLock()
 
     @property
     def path(self) -> Path:
@@ -212,7 +209,7 @@ class VectorIndex:
             inner.cp.min_points_per_centroid = 1  # do not warn of what was chosen
             inner.train(rows[chosen[: 64 * lists]])
             inner.add(rows)
-            state.probes, state.recall = _probes(inner, rows, chosen[:_SAMPLE], lists)
+            state.probes, state.recall = choose_probes(inner, rows, chosen[:_SAMPLE], lists)
             inner.nprobe = state.probes
             inner.reset()
             state.shape, state.trained_on = f"IVF{lists}", len(rows)
@@ -276,7 +273,7 @@ class VectorIndex:
             self._origin = f"rebuilt: {refused}" if self.path.exists() else "built"
             return None
         if manifest.shape != "exact":
-            faiss_downcast(index.index).nprobe = manifest.probes
+            as_it_is(index.index).nprobe = manifest.probes
         return _State(
             index,
             -1,
@@ -289,83 +286,3 @@ class VectorIndex:
             manifest.trained_on,
             origin="loaded",
         )
-
-
-def _probes(index: Any, rows: Vectors, sample: NDArray[np.int64], lists: int) -> tuple[int, float]:
-    """Return the fewest probes (a power of two) that keep ``RECALL``, and the recall they give.
-
-    Neighbours of stored vectors are looked for, themselves excepted: 10 by exact search against
-    10 by the index. Random vectors would say nothing of real ones.
-    """
-    import faiss
-
-    exact = faiss.IndexFlat(rows.shape[1], index.metric_type)
-    exact.add(rows)
-    _, truth = exact.search(rows[sample], 11)
-    probes, recall = 1, 0.0
-    while recall < RECALL and probes < lists:
-        probes = min(2 * probes, lists)
-        index.nprobe = probes
-        _, found = index.search(rows[sample], 11)
-        hits = [
-            len(set(t[t != i][:10]) & set(f[f != i][:10])) / min(10, max(1, len(t) - 1))
-            for t, f, i in zip(truth, found, sample, strict=True)
-        ]
-        recall = float(np.mean(hits))
-    return probes, recall
-
-
-def faiss_downcast(index: Any) -> Any:
-    """Return an index read from bytes as what it is, so that its own settings can be reached."""
-    import faiss
-
-    return faiss.downcast_index(index)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Search with one OpenMP thread: for single queries more of them only wait for each other."""
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
-
-
-class _ReadWriteLock:
-    """Many readers or one writer; a waiting writer goes before new readers."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._readers = 0
-        self._waiting = 0
-        self._writing = False
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        with self._condition:
-            self._condition.wait_for(lambda: not self._writing and not self._waiting)
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._readers -= 1
-                self._condition.notify_all()
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        with self._condition:
-            self._waiting += 1
-            self._condition.wait_for(lambda: not self._writing and not self._readers)
-            self._waiting -= 1
-            self._writing = True
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._writing = False
-                self._condition.notify_all()
