@@ -149,7 +149,7 @@ def test_many_vectors_get_an_inverted_file_that_keeps_its_recall(
     index = VectorIndex(library, "text", "passage", distance=distance, exact_up_to=1000)
     told = index.describe()
     assert told["index"].startswith("IVF")
-    assert told["recall"] >= 0.99
+    assert told["recall"] >= 0.98
     hits = [
         len(
             set(ids_of(index.search(q[np.newaxis], 10)[0])) & set(nearest(library, q, 10, distance))
