@@ -7,9 +7,8 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 """
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +29,7 @@ from bot.events import (
     Notice,
     Token,
 )
+from bot.mentions import pictures_meant, unclear
 from bot.models.choose import explain
 from bot.turn_state import (
     Parts,
@@ -39,16 +39,13 @@ from bot.turn_state import (
     new_picture,
     shown_evidence,
 )
-from memory.messages import Message, PictureRef, Turn
-from memory.recall import Reference, refer
+from memory.messages import Message, Turn
 from retrievers.evidence import Evidence, Query
 from retrievers.fusion import merge
 from retrievers.imaging import encode, read_picture, shrink
 
 #: Cosine in the picture encoder's space from which two pictures show the same thing
 SAME_LOOK = 0.9
-#: Words by which people mean a picture from before the one they have just sent
-BACKWARDS = re.compile(r"last|previous|earlier|before|letzt|vorig|上一", re.IGNORECASE)
 
 Flow = AsyncIterator[Event | TurnState]
 Work = Callable[[TurnState], Flow]
@@ -84,12 +81,12 @@ class Steps:
         first = max((p.number for p in conversation.pictures), default=0) + 1
         pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
         known = {p.number: p for p in conversation.pictures}
-        reference = _pictures_meant(state.question, conversation.pictures, pictures)
+        reference = pictures_meant(state.question, conversation.pictures, [p.ref for p in pictures])
         for number in [n for n in reference.numbers if n in known]:
             data = await self.parts.history.picture(state.conversation_id, number)
             decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
             pictures.append(PictureInTurn(known[number], decoded, new=False))
-        notices = [*conversation.notices, *_unclear(reference)]
+        notices = [*conversation.notices, *unclear(reference)]
         for text in notices:
             yield Notice(text)
         yield replace(
@@ -330,30 +327,3 @@ def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
                 yield output
 
     return RunnableGenerator(run, name=name)
-
-
-def _pictures_meant(
-    question: str, earlier: Sequence[PictureRef], new: Sequence[PictureInTurn]
-) -> Reference:
-    """Return the pictures that the words point at.
-
-    Where pictures came with the question, "this picture" is one of them, a number or a name may be
-    any, and "the last picture" is the last one before.
-    """
-    if not new:
-        return refer(question, earlier)
-    meant = refer(question, [*earlier, *(picture.ref for picture in new)])
-    if meant.ambiguous or not meant.numbers:
-        return Reference((), (), "")
-    if BACKWARDS.search(meant.phrase):
-        return refer(question, earlier)
-    return meant
-
-
-def _unclear(reference: Reference) -> list[str]:
-    if reference.ambiguous:
-        numbers = " or ".join(str(n) for n in reference.ambiguous)
-        return [f"“{reference.phrase}” may be picture {numbers}: say its number"]
-    if reference.phrase and not reference.numbers:
-        return [f"there is no “{reference.phrase}” in this conversation"]
-    return []
