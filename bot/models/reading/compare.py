@@ -32,6 +32,13 @@ _LOWEST = re.compile(
 )
 _CELL = re.compile(r"^(?:[$€£¥]|RM|USD|EUR|GBP)?\s*-?\d[\d.,]*\s*(?:%|[A-Za-z€$£²³/]{0,6})$")
 
+_CHOOSES = re.compile(
+    r"\W*(?:(?:and|so|please|then)\W+)*(?:which|what|who|list|show|name|find|give|welche[rsmn]?|wer|was)\b",
+    re.IGNORECASE,
+)
+#: The part of the question's rarity that a table must hold for its rows to be compared
+ABOUT = 0.4
+
 Amount = tuple[float, Quote]
 
 
@@ -72,6 +79,11 @@ def _cells(
     """Return the rows of the table that shares most of the question's words, each with the number
     in the column that the question names, else in its last column of numbers.
     """
+    compared = content_stems(
+        " ".join(_HIGHEST.findall(question.text) + _LOWEST.findall(question.text))
+    )
+    topic = {s: w for s, w in question.weights.items() if s not in compared and not s[0].isdigit()}
+    about = sum(topic.values())
     by_table: dict[int, list[Unit]] = {}
     for unit in units:
         if unit.form == "row":
@@ -80,10 +92,10 @@ def _cells(
     def shared(number: int) -> float:
         item = evidence[number - 1]
         stems = content_stems(item.heading).union(*(u.stems for u in by_table[number]))
-        return sum(w for s, w in question.weights.items() if s in stems)
+        return sum(w for s, w in topic.items() if s in stems)
 
     best = max(by_table, key=shared, default=None)
-    if best is None or shared(best) <= 0:
+    if best is None or not _CHOOSES.match(question.text) or shared(best) < ABOUT * about:
         return []
     found = []
     for row in by_table[best]:
@@ -94,13 +106,14 @@ def _cells(
 
 
 def _number_in(row: str, question: Question) -> float | None:
-    chosen: tuple[int, float] | None = None
+    """Return the number in the column that the question names, or in the only one with numbers."""
+    numbers: list[tuple[int, float]] = []
     for cell in row.split(SEPARATOR):
         column, _, text = cell.partition(": ")
         if not text or not _CELL.match(text.strip()):
             continue
         value = number(text)
-        named = len(content_stems(column) & question.weights.keys())
-        if value is not None and (chosen is None or named >= chosen[0]):
-            chosen = named, value
-    return chosen[1] if chosen else None
+        if value is not None:
+            numbers.append((len(content_stems(column) & question.weights.keys()), value))
+    named, value = max(numbers, key=lambda pair: pair[0], default=(0, 0.0))
+    return value if named or len(numbers) == 1 else None

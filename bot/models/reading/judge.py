@@ -59,14 +59,15 @@ def signs(
     item stands out from the weakest, in rare words and in part; how alike the vectors are, where
     the retriever compared them.
     """
-    matches = sorted(match({**subject, **question.weights}, units, len(evidence)), reverse=True)
-    weakest = matches[:WEAKEST][-1] if len(matches) >= FEWEST else 0.0
-    margin = matches[0] - weakest
-    found = [
-        min(best.own, 1.0),
-        min(margin / (nowhere or 1.0) / STANDS_OUT, 1.0),
-        margin / matches[0] if matches[0] > 0 else 0.0,
-    ]
+    found = [min(best.own, 1.0)]
+    if len(evidence) >= FEWEST:
+        weights = {**subject, **question.weights}
+        matches = sorted(match(weights, units, len(evidence)), reverse=True)
+        margin = matches[0] - matches[:WEAKEST][-1]
+        found.append(min(margin / (nowhere or 1.0) / STANDS_OUT, 1.0))
+        found.append(margin / matches[0] if matches[0] > 0 else 0.0)
+    else:  # too few to stand out from: what the unit's surroundings hold must do
+        found.append(min(best.covered, 1.0))
     cosines = [
         item.scores[name]
         for item in evidence

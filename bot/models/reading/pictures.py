@@ -133,15 +133,18 @@ def which(
     )
     weights = {s: w for s, w in question.weights.items() if s not in common | dates}
     whole = sum(weights.values()) + (nowhere if dated else 0.0)
-    best, best_share = None, -1.0
+    best, best_share, best_passage = None, -1.0, -1.0
     for number, item in enumerate(evidence, 1):
-        if item.kind != "picture" or not item.lines:
-            continue
-        if is_shown(item) and (not weights or _THIS.search(question.text)):
+        own = [u for u in units if u.number == number]
+        if item.lines and is_shown(item) and (not weights or _THIS.search(question.text)):
             return number
-        share = _share(weights, dated, nowhere, whole, [u for u in units if u.number == number])
-        if share > best_share:
+        share = _share(weights, dated, nowhere, whole, own)
+        if item.kind == "passage":
+            best_passage = max(best_passage, share)
+        elif item.lines and share > best_share:
             best, best_share = number, share
+    if best_passage > best_share and not _PAPERS.search(question.text):
+        return None
     return best if best_share >= NAMED else None
 
 

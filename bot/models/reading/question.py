@@ -35,7 +35,8 @@ _ASKS = re.compile(
     r"|(?:^|(?<=[.!?,] ))(?:What|Which|When|Where|Why|How|Who|Whom|Whose))\b"
 )
 #: A noun phrase before the noun that is meant: "which [northern English] city"
-_SOME = r"(?:what|which|welche[rsmn]?)\s(?:[\w'-]+\s){0,2}?"
+_VERBS = "did|does|do|is|was|are|were|has|have|had|can|could|will|would|should|ist|war|hat"
+_SOME = rf"(?:what|which|welche[rsmn]?)\s(?:(?!(?:{_VERBS})\b)[\w'-]+\s){{0,2}}?"
 
 #: The first rule that matches where the question begins; all in lower case, spaces single
 _RULES: tuple[tuple[Wants, str], ...] = (

@@ -81,7 +81,8 @@ def candidates(wants: Wants, unit: Unit, asked: frozenset[str]) -> list[tuple[in
 
 
 def rank(question: Question, units: Sequence[Unit], evidence: Sequence[Evidence]) -> list[Scored]:
-    """Return every unit with its score, best first; the order of ``units`` breaks ties."""
+    """Return every unit with its score, best first; the order of ``units`` breaks ties. What has
+    none of the question's words comes last."""
     total = question.mass or 1.0
     best = max((item.score for item in evidence), default=0.0) or 1.0
     by_item: dict[int, list[Unit]] = {}
@@ -97,7 +98,7 @@ def rank(question: Question, units: Sequence[Unit], evidence: Sequence[Evidence]
             after = own_units[i + 1].stems if i + 1 < len(own_units) else frozenset()
             around = ((before, BEFORE), (after, AFTER), (heading, HEADING), (everywhere, ELSEWHERE))
             found.append(_score(question, unit, around, total, RETRIEVED * item.score / best))
-    found.sort(key=lambda s: -s.score)
+    found.sort(key=lambda s: (s.own <= 0, -s.score))
     return found
 
 

@@ -5,6 +5,7 @@ Knows nothing of how units were ranked.
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ SEPARATOR = " | "  #: between the cells of a table's row
 #: Words away from a question word at which its pull on an answer is half
 HALF_WAY = 4.0
 #: How much more a word of the kind asked for weighs than another word the question did not have
-KIND = 4.0
+KIND = 8.0
 #: The part of a window's worth that lies in question words; the rest lies in possible answers
 CONTEXT = 0.2
 #: What a cut at the end of a clause is worth, next to one inside it
@@ -92,10 +93,14 @@ def shorten(unit: Unit, question: Question, limit: int) -> Stretch:
 
 
 def _worth(unit: Unit, question: Question) -> tuple[list[float], list[float]]:
-    """Return what each word is worth as context and as a possible answer."""
+    """Return what each word is worth as context and as a possible answer.
+
+    A word of the question that the unit repeats says less of where in it the answer is.
+    """
     words = unit.tokens
+    times = Counter(t.stem for t in words)
     asked = [question.weights.get(t.stem, 0.0) for t in words]
-    places = [(i, weight) for i, weight in enumerate(asked) if weight]
+    places = [(i, weight / times[words[i].stem]) for i, weight in enumerate(asked) if weight]
     wanted = _marked(words, candidates(question.wants, unit, frozenset(question.weights)))
     answer = []
     for i, token in enumerate(words):
