@@ -34,7 +34,7 @@ NUMBER = re.compile(
     r"|\b(?:" + "|".join(sorted(_WORDS.split(), key=len, reverse=True)) + r")\b",
     re.IGNORECASE,
 )
-_CURRENCY = r"(?:[$€£¥₹]|\b(?:RM|USD|EUR|GBP|MYR|SGD|CHF|JPY|Rs)\b\.?)"
+_CURRENCY = r"(?:[$€£¥₹]|\b(?:RM|USD|EUR|GBP|MYR|SGD|CHF|JPY|Rs)\.?)"
 #: An amount as receipts print it: two decimals, with or without a currency
 PRICE = re.compile(
     rf"(?:{_CURRENCY}\s?)?-?\(?(?<![\d.,/:-])\d{{1,3}}(?:[,.]\d{{3}})*\s?[.,]\s?\d{{2}}(?![\d/:%]|[.,-]\d)\)?"
@@ -71,7 +71,7 @@ def number(text: str) -> float | None:
 
 
 _DAY_FIRST = re.compile(
-    r"(?<!\d)(\d{1,2})\s?[./-]\s?(\d{1,2})\s?[./-]\s?(\d{4}|\d{2})(?!\d{1,3}[./-])"
+    r"(?<![\d.])(\d{1,2})\s?[./-]\s?(\d{1,2})\s?[./-]\s?(\d{4}|\d{2})(?!\d{0,3}[./-]\d)"
 )
 _YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})[./-](\d{1,2})[./-](\d{1,2})(?!\d)")
 _DAY_MONTH = re.compile(

@@ -1,8 +1,6 @@
 """Words as the reader compares them: lower case, without accents, stemmed, stop words known.
 
-Knows nothing of questions or evidence. The stemmer is lighter in rules and heavier in hand than
-Porter's: it is only used to say that two words are forms of one ("published", "publication"), and
-both sides go through it.
+Knows nothing of questions or evidence.
 """
 
 import re
@@ -10,6 +8,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+
+from bot.models.reading.stems import porter
 
 Rarity = Callable[[Iterable[str]], Mapping[str, float]]
 
@@ -54,39 +54,20 @@ _IRREGULAR = {
         "sing": "sang sung song songs",
         "throw": "threw thrown", "come": "came", "see": "saw seen", "go": "went gone",
         "live": "life lives", "man": "men", "woman": "women", "child": "children",
-        "foot": "feet", "person": "people persons", "high": "height", "long": "length",
-        "deep": "depth", "wide": "width", "strong": "strength",
+        "foot": "feet", "person": "people persons",
+        "high": "height higher highest", "long": "length longer longest",
+        "deep": "depth deeper deepest", "wide": "width wider widest", "old": "older oldest",
+        "large": "larger largest", "big": "bigger biggest", "strong": "strength",
     }.items()
     for past in pasts.split()
 }  # fmt: skip
-
-_SUFFIXES = """
-    ization isation ational iveness fulness ousness ibility ability ation ition ment ness tion
-    sion ance ence ities ity ically ingly edly ally ings ing ical ious eous able ible ions ion
-    ives ive ism ist ers ors ed er or al ly ic ous ies ied es en s e y i
-    """.split()
-_SHORTEST = 3  #: letters of a stem that must be left
 
 
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """Return the stem of one word; any case, accents and a possessive ``'s`` are dropped."""
-    folded = fold(word)
-    folded = re.sub(r"['’]s?$", "", folded)
-    if not folded.isalpha() or len(folded) <= _SHORTEST or not folded.isascii():
-        return folded
-    folded = _IRREGULAR.get(folded, folded)
-    for _ in range(2):  # a plural or past ending, then what it stood on: "nation-al-ity"
-        for suffix in _SUFFIXES:
-            rest = folded[: -len(suffix)]
-            if folded.endswith(suffix) and len(rest) >= max(_SHORTEST, 5 - len(suffix)):
-                folded = rest
-                break
-        else:
-            break
-    if len(folded) > _SHORTEST and folded[-1] == folded[-2] and folded[-1] not in "s":
-        folded = folded[:-1]
-    return folded
+    folded = re.sub(r"['’]s?$", "", fold(word))
+    return porter(_IRREGULAR.get(folded, folded))
 
 
 @lru_cache(maxsize=50_000)
