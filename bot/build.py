@@ -71,14 +71,18 @@ def _build_parts(
         "fusion": settings.fusion,
         "weights": settings.weights,
     }
+    texts = TextRetriever(library, **options)
+    pictures = PictureRetriever(library, **options)
+    for index in (texts.index, pictures.words_index, pictures.look_index):
+        index.refresh()  # now, not in the first turn
     return partial(
         Parts,
         settings=settings,
         library=library,
         text_encoder=text,
         picture_encoder=look,
-        text_retriever=TextRetriever(library, **options),
-        picture_retriever=PictureRetriever(library, **options),
+        text_retriever=texts,
+        picture_retriever=pictures,
         weigh=partial(default_weights, text, look),
         read_words=QueryPictureReader(),
         model=model,

@@ -43,7 +43,7 @@ class WordLlamaEncoder:
         self.name = "wordllama"
         self.dimension = int(table.shape[1])
         self.modalities: frozenset[Modality] = frozenset({"text"})
-        self.dense_weight = 0.15
+        self.dense_weight = 0.3
         self._table = table
         self._tokenizer = tokenizer
 
