@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bot.models.reading.question import Question
 from bot.models.reading.score import candidates
+from bot.models.reading.stems import SHORTEST
 from bot.models.reading.units import Unit
 from bot.models.reading.words import Token, content_stems, tokens
 
@@ -47,11 +48,16 @@ class Stretch:
 
 def cells(unit: Unit, question: Question) -> Unit:
     """Return a table's row with the cells that matter: the first, which names it, and those whose
-    column or value has a word of the question. The whole row when only the first is left.
+    column or value has a word of the question, or one that begins with it ("own", "owner"). The
+    whole row when only the first is left.
     """
     parts = unit.text.split(SEPARATOR)
-    asked = question.weights.keys()
-    kept = [c for i, c in enumerate(parts) if not i or content_stems(c) & asked]
+    asked = tuple(stem for stem in question.weights if len(stem) >= SHORTEST)
+    kept = [
+        cell
+        for i, cell in enumerate(parts)
+        if not i or any(s.startswith(asked) or s in question.weights for s in content_stems(cell))
+    ]
     text = SEPARATOR.join(kept if len(kept) > 1 else parts)
     return Unit(
         unit.number, unit.order, text, unit.form, unit.lines, tuple(tokens(text)), unit.stems

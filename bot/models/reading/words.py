@@ -57,7 +57,8 @@ _IRREGULAR = {
         "foot": "feet", "person": "people persons",
         "high": "height higher highest", "long": "length longer longest",
         "deep": "depth deeper deepest", "wide": "width wider widest", "old": "older oldest",
-        "large": "larger largest", "big": "bigger biggest", "strong": "strength",
+        "large": "larger largest", "own": "owner owners ownership", "big": "bigger biggest",
+        "strong": "strength",
     }.items()
     for past in pasts.split()
 }  # fmt: skip

@@ -173,8 +173,9 @@ def test_of_a_table_only_the_cells_that_matter_are_quoted() -> None:
             ("Tern", "9.2", "Jon Aske"),
         ]
     )
-    reply = ask("Who is the owner of Marit?", passage(rows, form="table"))
-    assert reply.text == "Boat: Marit | Owner: Ingrid Sollund [1]"
+    for question in ("Who is the owner of Marit?", "Who owns Marit?"):
+        reply = ask(question, passage(rows, form="table"))
+        assert reply.text == "Boat: Marit | Owner: Ingrid Sollund [1]"
 
 
 @pytest.mark.parametrize(
