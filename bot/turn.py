@@ -208,6 +208,7 @@ class Steps:
                 "question": state.query.text or state.question,
                 "evidence": state.evidence,
                 "rarity": self.parts.library.rarity,
+                "about": state.about,
             }
         reply: BaseMessage = AIMessageChunk(content="")
         try:
@@ -257,6 +258,7 @@ class Steps:
                 "model": answer.model,
                 "found": answer.found,
                 "query": state.query.text,
+                "about": state.about,
             },
         )
         started = time.perf_counter()
@@ -327,3 +329,11 @@ def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
                 yield output
 
     return RunnableGenerator(run, name=name)
+
+
+def _shown_in(pictures: list[Evidence]) -> str:
+    """Return the words of the picture that looks just like the query's, or nothing."""
+    best = max(pictures, key=lambda item: item.scores.get("look", 0.0), default=None)
+    if best is None or best.scores.get("look", 0.0) < SAME_LOOK:
+        return ""
+    return best.caption

@@ -67,7 +67,8 @@ class TurnState:
     pictures: tuple[PictureInTurn, ...] = ()
     # 2 encode
     query: Query = field(default_factory=Query)
-    # 3 retrieve, 4 fuse
+    # 3 retrieve: what the picture shows, by the words of the library's own; 4 fuse
+    about: str = ""
     found: Mapping[str, list[Evidence]] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     # 5 compose, 6 generate

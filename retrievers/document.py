@@ -79,8 +79,14 @@ class Picture:
 
     @property
     def text(self) -> str:
-        """All words, what was said of the picture first and the writing in it last."""
+        """All words by which it is found: said of the picture first, the writing in it last."""
         said = [v for v in self.words.values() if v]
+        return "\n".join([*said, *(line.text for line in self.lines)])
+
+    @property
+    def own_text(self) -> str:
+        """The words that may be quoted from it: not the prose beside it, which is a passage's."""
+        said = [v for key, v in self.words.items() if v and key != "beside"]
         return "\n".join([*said, *(line.text for line in self.lines)])
 
     def to_json(self) -> dict[str, Any]:

@@ -85,10 +85,11 @@ class Query:
 class Evidence:
     """A passage or a picture that may answer the question, with the scores that brought it here.
 
-    ``id`` is ``"passage:12"`` or ``"picture:7"`` and is never used again in a library.
-    ``text`` is the passage's text, or all the words that belong to the picture. ``media`` is the
-    SHA-256 of the picture's file; ``box`` is where a figure stands on its page. ``scores`` holds
-    each retriever's own score by its name (``"bm25"``, ``"dense"``, ``"look"`` ...), ``score`` the
+    ``id`` is ``"passage:12"`` or ``"picture:7"`` and is never used again in a library
+    (``"shown:3"`` is the third picture of a conversation). ``text`` is the passage's text, or the
+    picture's own words (the prose beside it finds it, too, but is quoted from its passage).
+    ``media`` is the SHA-256 of the picture's file; ``box`` is where a figure stands on its page.
+    ``scores`` holds each retriever's own score by its name (``"bm25"``, ``"look"``), ``score`` the
     fused one; a higher score is better, always.
     """
 

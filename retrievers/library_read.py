@@ -247,7 +247,7 @@ def _evidence(row: Sequence[Any], picture: Picture | None) -> Evidence:
         id=f"{kind}:{number}",
         kind="picture",
         source=source,
-        text=text,
+        text=picture.own_text,
         page=page,
         heading=heading,
         form=form,

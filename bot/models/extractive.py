@@ -31,7 +31,8 @@ class ExtractiveChat(BaseChatModel):
     async twins. ``question`` is the last human message when left out (the one before it says what
     the conversation is about); ``evidence`` are the items
     that ``[1]``, ``[2]`` … name, best first; ``rarity`` gives each word's idf in the library, and
-    is counted over the evidence when left out. Without evidence it says that it has no sources.
+    is counted over the evidence when left out; ``about`` says what a picture that came with the
+    question shows. Without evidence it says that it has no sources.
 
     The message's ``response_metadata`` holds ``"found"`` (whether the evidence answers) and
     ``"spans"``: by mark, a list of ``{"text": …, "lines": [indexes of lines of writing]}`` with the
@@ -92,13 +93,14 @@ class ExtractiveChat(BaseChatModel):
         question: str | None = None,
         evidence: Sequence[Evidence] = (),
         rarity: Rarity | None = None,
+        about: str = "",
         **_: Any,
     ) -> Reading:
         asked = [str(m.text) for m in messages if isinstance(m, HumanMessage)] or [""]
         before = asked[-2] if len(asked) > 1 else ""
         if question is None:
             question = asked[-1]
-        return read(question, evidence, rarity, self.max_chars, before)
+        return read(question, evidence, rarity, self.max_chars, before, about)
 
 
 def _texts(reading: Reading) -> Iterator[str]:

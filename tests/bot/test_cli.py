@@ -39,7 +39,7 @@ def test_ask_prints_the_answer_and_what_it_rests_on(demo_library: Path) -> None:
     result = bifocal("ask", "How tall is the lighthouse?", "--library", demo_library)
     assert result.returncode == 0
     assert "34 metres" in result.stdout
-    assert "[1] skerrin-guide.md" in result.stdout
+    assert re.search(r"^  \[\d\] skerrin-guide\.md  “", result.stdout, re.MULTILINE)
 
 
 def test_ask_with_a_picture_and_json_is_for_programs(demo_library: Path) -> None:

@@ -5,6 +5,7 @@ one answers, quote what fits. Knows nothing of LangChain or of how evidence was 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import log
 
 from bot.models.reading.answer import Reading, quote
@@ -22,6 +23,8 @@ from retrievers.evidence import Evidence
 
 #: A word that no text holds: its rarity is the largest there is
 NOWHERE = "qzxwvkjq"
+#: What all words of a picture's description are worth together, next to those of the question
+ABOUT = 0.5
 
 
 def read(
@@ -30,11 +33,14 @@ def read(
     rarity: Rarity | None,
     limit: int,
     before: str = "",
+    about: str = "",
 ) -> Reading:
     """Return the answer to ``text`` out of ``evidence``, in at most ``limit`` quoted characters.
 
     ``rarity`` gives the rarity (idf) of words; without it, it is counted over the evidence.
     ``before`` is the question before this one, which says what the conversation is about.
+    ``about`` says what a picture that came with the question shows: its words rank, but need not
+    be in what is quoted.
     """
     if not evidence:
         return Reading(False, (wording(text).no_sources,))
@@ -51,11 +57,19 @@ def read(
     if special:
         return special
     asked = question.among(u.stems for u in units)
-    ranked = rank(asked, units, evidence)
-    subject = analyse(before, rarity).weights if before else {}
+    shown = _shown(about, asked, rarity)
+    ranked = rank(replace(asked, weights={**shown, **asked.weights}), units, evidence)
+    subject = {**(analyse(before, rarity).weights if before else {}), **shown}
     if not answers(question, ranked, units, evidence, subject, nowhere):
         return _closest(asked, ranked, limit)
     return Reading(True, tuple(quote(s) for s in select(asked, ranked, limit)))
+
+
+def _shown(about: str, question: Question, rarity: Rarity) -> dict[str, float]:
+    """Return the weights of a picture's words, scaled to their share of the question's mass."""
+    weights = analyse(about, rarity).weights if about else {}
+    scale = ABOUT * question.mass / (sum(weights.values()) or 1.0)
+    return {stem: scale * weight for stem, weight in weights.items()}
 
 
 def _rarity_over(units: Sequence[Unit]) -> Rarity:
