@@ -29,7 +29,8 @@ class DecodedPicture:
     """A picture that was taken in: ``image`` is upright RGB, ``data`` what is stored of it.
 
     ``data`` are the original bytes where browsers show them upright as they are (PNG, JPEG, WebP
-    and GIF without an EXIF rotation), otherwise ``image`` as JPEG (a rotated photograph) or PNG; ``sha256`` is of ``data``.
+    and GIF without an EXIF rotation), otherwise ``image`` as JPEG (a rotated photograph) or PNG;
+    ``sha256`` is of ``data``.
     ``name`` is the file name it came under, or empty.
     """
 
