@@ -8,7 +8,7 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -262,7 +262,7 @@ class Steps:
             },
         )
         started = time.perf_counter()
-        await self.parts.history.save(
+        saved = await self.parts.history.save(
             state.conversation_id,
             turn,
             tuple(replace(p.ref, caption=caption_of(p)) for p in new),
@@ -270,8 +270,13 @@ class Steps:
         )
         timings = {**state.timings, "save": (time.perf_counter() - started) * 1000}
         timings["total"] = sum(timings.values())
+        answer = replace(answer, timings=timings)
+        moved = dict(zip(turn.question.pictures, saved.question.pictures, strict=True))
+        if any(old != new_number for old, new_number in moved.items()):
+            answer = _renumbered(answer, moved)
+            yield Notice(answer.notices[-1])
         yield state
-        yield Done(replace(answer, timings=timings))
+        yield Done(answer)
 
     def _answer(self, state: TurnState) -> Answer:
         assert state.reply is not None
@@ -337,3 +342,14 @@ def _shown_in(pictures: list[Evidence]) -> str:
     if best is None or best.scores.get("look", 0.0) < SAME_LOOK:
         return ""
     return best.caption
+
+
+def _renumbered(answer: Answer, moved: Mapping[int, int]) -> Answer:
+    """Return the answer with the numbers that its pictures got, another turn having come first.
+
+    What was saved names pictures by their hash as well, so it stays right.
+    """
+    told = ", ".join(f"{old} is now {new}" for old, new in moved.items() if old != new)
+    citations = tuple(replace(c, picture=moved.get(c.picture or 0)) for c in answer.citations)
+    notice = f"another turn came first, so pictures were numbered anew: {told}"
+    return replace(answer, citations=citations, notices=(*answer.notices, notice))

@@ -4,8 +4,9 @@ Knows nothing of how files are read.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,10 +22,8 @@ from rich.table import Table
 from bot.build import ingestor, load_encoders
 from bot.settings import Settings
 from bot.show import plain, source_name
+from retrievers.ingest.pipeline import IngestEvent, Report
 from retrievers.library import Library
-
-if TYPE_CHECKING:
-    from retrievers.ingest.pipeline import IngestEvent, Report
 
 #: Skipped files that the closing table lists; all of them are in `bifocal sources`
 MOST_SKIPPED = 20
@@ -37,13 +36,15 @@ def ingest_in_terminal(
     *,
     prune: bool = False,
     retry: bool = False,
-) -> "Report":
+) -> Report:
     """Take files into the library with a progress bar, print the closing table, return it all."""
     with Library.open(settings.library, create=True) as library:
+        seen = Report()
         with _bar(console) as bar:
             task = bar.add_task("", total=None, rates="")
 
-            def show(event: "IngestEvent") -> None:
+            def show(event: IngestEvent) -> None:
+                _count(seen, event)
                 rates = (
                     f"{event.pages / max(event.seconds, 1e-3):.1f} pages/s"
                     f"  {event.pictures / max(event.seconds, 1e-3):.1f} pictures/s"
@@ -57,12 +58,26 @@ def ingest_in_terminal(
                 )
 
             worker = ingestor(settings, library)
-            report = worker.run(list(paths), prune=prune, retry=retry, on_event=show)
+            try:
+                report = worker.run(list(paths), prune=prune, retry=retry, on_event=show)
+            except KeyboardInterrupt:
+                report = replace(seen, stopped=True)
         print_report(console, report)
     return report
 
 
-def _file_and_time(event: "IngestEvent") -> str:
+def _count(seen: Report, event: IngestEvent) -> None:
+    """Keep count of a run, for when it is stopped and has no report of its own."""
+    seen.indexed += event.state == "indexed"
+    seen.unchanged += event.state == "unchanged"
+    seen.removed += event.state == "removed"
+    if event.state == "skipped":
+        seen.skipped.append((event.file, event.reason))
+    seen.pages, seen.pictures, seen.passages = event.pages, event.pictures, event.passages
+    seen.seconds = event.seconds
+
+
+def _file_and_time(event: IngestEvent) -> str:
     step = f" {event.step}/{event.steps}" if event.steps > 1 else ""
     left = event.seconds_left
     time_left = f"{left // 60:.0f}:{left % 60:02.0f} left  " if left is not None else ""
@@ -81,7 +96,7 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def print_report(console: Console, report: "Report") -> None:
+def print_report(console: Console, report: Report) -> None:
     """Print what became of the files."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)

@@ -45,13 +45,15 @@ def demo_library(_demo_library: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_bot(demo_library: Path) -> OpenBot:
-    """Open a bot over the demo's library; ``model`` may be any LangChain chat model."""
+    """Open a bot over the demo's library. ``model`` may be any LangChain chat model,
+    ``model_name`` one that the settings can name."""
 
     @asynccontextmanager
     async def opened(
-        model: BaseChatModel | None = None, **changes: Any
+        model: BaseChatModel | None = None, *, model_name: str | None = None, **changes: Any
     ) -> AsyncIterator[AsyncChatBot]:
-        async with ChatBot.aopen(demo_library, **changes) as bot:
+        named: dict[str, Any] = {"model": model_name} if model_name else {}
+        async with ChatBot.aopen(demo_library, **named, **changes) as bot:
             if model is not None:
                 parts = replace(
                     bot.parts, model=model, model_name="scripted", capabilities=capabilities(model)

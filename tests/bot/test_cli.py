@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -68,6 +69,26 @@ def test_ingest_tells_what_it_did_and_costs_nothing_the_second_time(
     assert report["skipped"][0][0].endswith("bad.pdf")
     assert re.search(r"indexed\s+0 files", second.stdout)
     assert re.search(r"unchanged\s+[34] files", second.stdout)
+
+
+def test_ctrl_c_loses_nothing_and_the_next_run_goes_on(demo_files: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bot", "ingest", str(demo_files), "-l", str(tmp_path / "lib")]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        listed = bifocal("sources", "-l", tmp_path / "lib", "--json")
+        if listed.returncode == 0 and json.loads(listed.stdout):
+            break
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=60)
+    done = len(json.loads(bifocal("sources", "-l", tmp_path / "lib", "--json").stdout))
+    second = json.loads(bifocal("ingest", demo_files, "-l", tmp_path / "lib", "--json").stdout)
+    assert "Traceback" not in err
+    assert second["unchanged"] == done
+    assert second["indexed"] + done == 13
+    if first.returncode:  # it was still at work
+        assert first.returncode == 130
+        assert "Run the same command again" in out
 
 
 def test_sources_forget_and_status_tell_what_is_there(demo_library: Path) -> None:

@@ -1,6 +1,7 @@
 """A turn, from the question to what memory holds, over a real library and a real Redis."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any, ClassVar
@@ -301,3 +302,24 @@ async def test_a_picture_that_is_not_there_or_could_be_several_is_said(open_bot:
         several = await bot.ask("What is in this picture?", conversation="c")
     assert any("no “ninth picture”" in notice for notice in absent.notices)
     assert any("may be picture 1 or 2" in notice for notice in several.notices)
+
+
+async def test_pictures_of_turns_at_once_get_numbers_of_their_own_and_citations_follow(
+    open_bot: Any,
+) -> None:
+    async with open_bot(ScriptedChat(says=["Seen [1]."])) as bot:
+        colours = ("red", "green", "blue")
+        answers = await asyncio.gather(
+            *(
+                bot.ask("Look.", images=[Image.new("RGB", (8, 8), colour)], conversation="c")
+                for colour in colours
+            )
+        )
+        found = await bot.conversation("c")
+        for colour, answer in zip(colours, answers, strict=True):
+            (citation,) = answer.citations
+            data = await bot.cited_picture(answer, citation)
+            pixel = Image.open(io.BytesIO(data)).convert("RGB").getpixel((0, 0))
+            assert pixel == Image.new("RGB", (1, 1), colour).getpixel((0, 0))
+    assert sorted(p.number for p in found.pictures) == [1, 2, 3]
+    assert len({answer.citations[0].picture for answer in answers}) == 3
