@@ -8,7 +8,7 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,17 +20,16 @@ from bot.compose import Budget, Shown, compose, estimate_tokens
 from bot.condense import condense
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
-    Answer,
     Cited,
     Done,
     Event,
     EvidenceFound,
-    LedgerEntry,
     Notice,
     Token,
 )
 from bot.mentions import pictures_meant, unclear
 from bot.models.choose import explain
+from bot.record import answer_of, record, renumbered
 from bot.turn_state import (
     Parts,
     PictureInTurn,
@@ -39,7 +38,6 @@ from bot.turn_state import (
     new_picture,
     shown_evidence,
 )
-from memory.messages import Message, Turn
 from retrievers.evidence import Evidence, Query
 from retrievers.fusion import merge
 from retrievers.imaging import encode, read_picture, shrink
@@ -244,23 +242,9 @@ class Steps:
 
     async def save(self, state: TurnState) -> Flow:
         """8: store the turn whole, then say that it is done."""
-        answer = self._answer(state)
+        answer = answer_of(state, self.parts)
         new = tuple(p for p in state.pictures if p.new)
-        turn = Turn(
-            id=state.id,
-            question=Message(state.question, tuple(p.ref.number for p in state.pictures)),
-            answer=Message(answer.text),
-            at=time.time(),
-            citations=tuple(c.to_json() for c in answer.citations),
-            ledger={
-                "evidence": [entry.to_json() for entry in answer.evidence],
-                "notices": list(answer.notices),
-                "model": answer.model,
-                "found": answer.found,
-                "query": state.query.text,
-                "about": state.about,
-            },
-        )
+        turn = record(state, answer)
         started = time.perf_counter()
         saved = await self.parts.history.save(
             state.conversation_id,
@@ -273,38 +257,10 @@ class Steps:
         answer = replace(answer, timings=timings)
         moved = dict(zip(turn.question.pictures, saved.question.pictures, strict=True))
         if any(old != new_number for old, new_number in moved.items()):
-            answer = _renumbered(answer, moved)
+            answer = renumbered(answer, moved)
             yield Notice(answer.notices[-1])
         yield state
         yield Done(answer)
-
-    def _answer(self, state: TurnState) -> Answer:
-        assert state.reply is not None
-        assert state.prompt is not None
-        cited = {c.mark for c in state.citations}
-        reads = self.parts.capabilities.reads_evidence
-        ledger = tuple(
-            LedgerEntry(
-                number=number,
-                evidence=item,
-                in_prompt=reads or number in state.prompt.kept,
-                pixels_shown=number in state.prompt.shown,
-                cited=number in cited,
-            )
-            for number, item in enumerate(state.evidence, 1)
-        )
-        return Answer(
-            text=str(state.reply.text).strip(),
-            question=state.question,
-            citations=state.citations,
-            evidence=ledger,
-            notices=state.notices,
-            timings=state.timings,
-            conversation=state.conversation_id,
-            turn=state.id,
-            model=self.parts.model_name,
-            found=bool(state.reply.response_metadata.get("found", bool(cited))),
-        )
 
 
 def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
@@ -342,14 +298,3 @@ def _shown_in(pictures: list[Evidence]) -> str:
     if best is None or best.scores.get("look", 0.0) < SAME_LOOK:
         return ""
     return best.caption
-
-
-def _renumbered(answer: Answer, moved: Mapping[int, int]) -> Answer:
-    """Return the answer with the numbers that its pictures got, another turn having come first.
-
-    What was saved names pictures by their hash as well, so it stays right.
-    """
-    told = ", ".join(f"{old} is now {new}" for old, new in moved.items() if old != new)
-    citations = tuple(replace(c, picture=moved.get(c.picture or 0)) for c in answer.citations)
-    notice = f"another turn came first, so pictures were numbered anew: {told}"
-    return replace(answer, citations=citations, notices=(*answer.notices, notice))
