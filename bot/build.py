@@ -154,6 +154,7 @@ async def open_history(settings: Settings) -> RedisHistory:
         settings.redis_url.get_secret_value() if settings.redis_url else None,
         folder=settings.library.expanduser().absolute() / "redis",
         tenant=settings.tenant,
+        fsync=settings.redis_fsync,
     )
 
 

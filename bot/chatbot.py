@@ -5,13 +5,22 @@ to an event loop in a thread of its own. Knows nothing of channels.
 """
 
 import asyncio
+import traceback
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Sequence,
+)
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from bot.errors import SettingsError, TurnError
+from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Done, Event
 from bot.settings import Settings
 from memory.messages import Conversation, Summary
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from retrievers.ingest.pipeline import IngestEvent, Report
 
 Callbacks = Sequence["BaseCallbackHandler"]
+T = TypeVar("T")
 
 
 class AsyncChatBot:
@@ -47,7 +57,7 @@ class AsyncChatBot:
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
         callbacks: Callbacks = (),
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Ask, and yield the turn's events as they come (their order: see :mod:`bot.events`).
 
         ``images`` are paths, encoded bytes or PIL images. Without ``conversation`` a new one is
@@ -64,9 +74,13 @@ class AsyncChatBot:
             given=given,
         )
         flow = self._chain.astream(state, config={"callbacks": list(callbacks), "run_name": "turn"})
-        async for item in flow:
-            if not isinstance(item, TurnState):
-                yield item
+        try:
+            async for item in flow:
+                if not isinstance(item, TurnState):
+                    yield item
+        except TurnError as error:
+            await _let_go(error)
+            raise
 
     async def ask(
         self,
@@ -145,6 +159,7 @@ class ChatBot:
         self._bot = bot
         self._portal = portal
         self._closing = closing
+        self._closed = False
 
     @staticmethod
     @asynccontextmanager
@@ -153,8 +168,9 @@ class ChatBot:
     ) -> AsyncIterator[AsyncChatBot]:
         """Open a library for asynchronous use.
 
-        ``changes`` are settings by name (``model="llama:…"``), and go before ``settings``. Raises
-        one of ``bot.errors.KNOWN_ERRORS``, in one line.
+        ``changes`` are settings by name (``model="llama:…"``), and go before ``settings``, which
+        are the person's own (environment and file) unless given. Raises one of
+        ``bot.errors.KNOWN_ERRORS``, in one line.
         """
         from bot.build import build
 
@@ -187,6 +203,7 @@ class ChatBot:
 
     def close(self) -> None:
         """Give everything back; stops a Redis that was started for this bot alone."""
+        self._closed = True
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -194,6 +211,17 @@ class ChatBot:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _run(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run ``work`` in the bot's event loop; Ctrl-C here cancels it there."""
+        if self._closed:
+            raise BifocalError("this bot was closed; open another with ChatBot.open")
+        running = self._portal.start_task_soon(work, *args)
+        try:
+            return running.result()
+        except BaseException:
+            running.cancel()
+            raise
 
     @property
     def parts(self) -> "Parts":
@@ -213,10 +241,10 @@ class ChatBot:
             text, images=images, conversation=conversation, callbacks=callbacks
         )
         try:
-            while (event := self._portal.call(_next, events)) is not None:
+            while (event := self._run(_next, events)) is not None:
                 yield event
         finally:
-            self._portal.call(_close, events)
+            self._run(_close, events)
 
     def ask(
         self,
@@ -230,32 +258,31 @@ class ChatBot:
 
         In a notebook the answer shows itself, with the pictures that it rests on.
         """
-        answer = self._portal.call(
-            lambda: self._bot.ask(
-                text, images=images, conversation=conversation, callbacks=callbacks
+        return self._run(
+            partial(
+                self._bot.ask, text, images=images, conversation=conversation, callbacks=callbacks
             )
         )
-        return answer.showing(lambda citation: self.cited_picture(answer, citation))
 
     def conversation(self, name: str) -> Conversation:
         """Return a whole conversation; empty when there is none of that name."""
-        return self._portal.call(self._bot.conversation, name)
+        return self._run(self._bot.conversation, name)
 
     def conversations(self) -> list[Summary]:
         """Return a line for each conversation, the last written first."""
-        return self._portal.call(self._bot.conversations)
+        return self._run(self._bot.conversations)
 
     def forget(self, conversation: str) -> None:
         """Remove a conversation; ``ConversationNotFound`` when there is none of that name."""
-        self._portal.call(self._bot.forget, conversation)
+        self._run(self._bot.forget, conversation)
 
     def picture(self, conversation: str, number: int) -> bytes:
         """Return the encoded bytes of a conversation's picture."""
-        return self._portal.call(self._bot.picture, conversation, number)
+        return self._run(self._bot.picture, conversation, number)
 
     def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
         """Return the encoded bytes of the picture that a citation of ``answer`` points at."""
-        return self._portal.call(self._bot.cited_picture, answer, citation)
+        return self._run(self._bot.cited_picture, answer, citation)
 
     def ingest(
         self,
@@ -279,21 +306,34 @@ class ChatBot:
 def _settings(
     library: str | Path | None, settings: Settings | None, changes: dict[str, Any]
 ) -> Settings:
-    base = settings.model_dump() if settings else {}
-    given = {**base, **changes}
+    given = dict(changes)
     if library is not None:
         given["library"] = library
-    if unknown := given.keys() - Settings.model_fields.keys():
-        raise SettingsError(
-            f"setting {min(unknown)}: unknown; known: {', '.join(sorted(Settings.model_fields))}"
-        )
-    return Settings.load(**given)
+    if settings is None:
+        return Settings.usual(**given)
+    return Settings.load(**{**settings.model_dump(), **given})
+
+
+async def _let_go(error: BaseException) -> None:
+    """Free the frames that an error holds.
+
+    They keep the chain's suspended generators alive; the event loop would find those at its end
+    and print a traceback for each.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        traceback.clear_frames(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__
+    for _ in range(5):  # each turn of the loop ends one more generator
+        await asyncio.sleep(0)
 
 
 async def _next(events: AsyncIterator[Event]) -> Event | None:
     return await anext(events, None)
 
 
-async def _close(events: AsyncIterator[Event]) -> None:
-    if hasattr(events, "aclose"):
-        await events.aclose()
+async def _close(events: AsyncGenerator[Event, None]) -> None:
+    """End a stream, which may just be ending by itself because it was cancelled."""
+    while events.ag_running:  # type: ignore[attr-defined]  # noqa: ASYNC110 - it has no event
+        await asyncio.sleep(0.005)
+    await events.aclose()

@@ -45,7 +45,8 @@ ModelOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ImageOption = Annotated[
-    list[Path] | None, typer.Option("--image", "-i", help="A picture to ask about; repeatable.")
+    list[Path] | None,
+    typer.Option("--image", "-i", readable=False, help="A picture to ask about; repeatable."),
 ]
 
 
@@ -65,8 +66,9 @@ def main() -> None:
 
 def _fail(error: Exception) -> None:
     from bot.errors import KNOWN_ERRORS
+    from bot.show import plain
 
-    text = " ".join(str(error).split())
+    text = " ".join(plain(str(error)).split())
     if not isinstance(error, KNOWN_ERRORS):
         text = f"unexpected {type(error).__name__}: {text} (run again with --debug, and report it)"
     print(f"bifocal: {text}", file=sys.stderr)  # noqa: T201
@@ -86,6 +88,9 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks; allowed behind every command.")
+    ] = False,
 ) -> None:
     """Talk about your documents and pictures."""
 
@@ -100,7 +105,7 @@ def demo(model: ModelOption = None, library: LibraryOption = None) -> None:
 
 @app.command()
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)],
+    paths: Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)],
     library: LibraryOption = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop sources of these folders that are gone.")
@@ -115,12 +120,18 @@ def ingest(
 
     from bot.channels.terminal_ingest import ingest_in_terminal
 
+    if "" in paths:
+        raise typer.BadParameter("an empty path; is a variable unset?")
     settings = _settings(library=library)
-    report = ingest_in_terminal(settings, paths, _console(as_json), prune=prune, retry=retry)
+    report = ingest_in_terminal(
+        settings, [Path(p) for p in paths], _console(as_json), prune=prune, retry=retry
+    )
     if as_json:
         _print_json(asdict(report))
     if report.stopped:
         raise typer.Exit(130)
+    if report.skipped and not (report.indexed or report.unchanged):
+        raise typer.Exit(1)  # nothing of what was named could be read
 
 
 @app.command()
@@ -128,7 +139,8 @@ def ask(
     question: Annotated[str, typer.Argument(help="What you want to know.")] = "",
     image: ImageOption = None,
     conversation: Annotated[
-        str | None, typer.Option("--conversation", "-c", help="Name of a conversation to go on in.")
+        str | None,
+        typer.Option("--conversation", "-c", help="A conversation by name; begun if new."),
     ] = None,
     library: LibraryOption = None,
     model: ModelOption = None,
@@ -168,8 +180,11 @@ def chat(
     ] = False,
 ) -> None:
     """Hold a conversation. /image PATH attaches, /why shows evidence, /help lists the rest."""
+    from rich.markup import escape
+
     from bot.channels.terminal import HELP, Chat, chat_in_json
     from bot.chatbot import ChatBot
+    from bot.show import plain
 
     with ChatBot.open(settings=_settings(library=library, model=model)) as bot:
         if resume is not None:
@@ -179,7 +194,8 @@ def chat(
             chat_in_json(bot, sys.stdin, name, _print_json)
             return
         console = _console()
-        console.print(f"[dim]Conversation {name}; {bot.parts.model_name} writes.[/]\n{HELP}\n")
+        about = f"Conversation {name}; {bot.parts.model_name} writes."
+        console.print(f"[dim]{escape(plain(about))}[/]\n{HELP}\n")
         Chat(bot, console, name, lambda: console.input("[bold green]you ›[/] ")).run()
 
 
@@ -285,14 +301,9 @@ def conversations_forget(
 
 
 def _settings(**given: Any) -> "Settings":
-    from platformdirs import user_config_path
-
     from bot.settings import Settings
 
-    named = os.environ.get("BIFOCAL_CONFIG")
-    usual = user_config_path("bifocal") / "bifocal.toml"
-    file = Path(named) if named else usual if usual.is_file() else None
-    return Settings.load(environ=os.environ, file=file, **given)
+    return Settings.usual(**given)
 
 
 def _console(quiet: bool = False) -> "Console":
@@ -319,9 +330,13 @@ def _with_history(library: Path | None, work: Callable[[Any], Any]) -> Any:
     import asyncio
 
     from bot.build import open_history
+    from retrievers.library import Library
+
+    settings = _settings(library=library)
+    Library.open(settings.library).close()  # a folder without one is named, not made
 
     async def run() -> Any:
-        history = await open_history(_settings(library=library))
+        history = await open_history(settings)
         try:
             return await work(history)
         finally:

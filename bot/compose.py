@@ -90,13 +90,15 @@ def compose(
     each = budget.picture_tokens or PICTURE_TOKENS
     shown = list(pictures[: max(0, min(budget.pictures, room // (2 * each)))])
     room -= len(shown) * each
-    blocks, kept = _fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
+    blocks, kept, cut = _fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
     room -= sum(budget.count(block) for block in blocks)
     turns = _fit_turns(history, room, budget)
     words = prompts.question.render(sources="\n".join(blocks), question=question).strip()
     notices = _notices(
         len(evidence), len(kept), len(pictures), len(shown), len(history), len(turns)
     )
+    if cut:
+        notices = ("the best piece of evidence was too long for the prompt, and was cut", *notices)
     return Composition(
         messages=(
             SystemMessage(system),
@@ -116,7 +118,9 @@ def quote(text: str) -> str:
 
 def _fit_sources(
     evidence: Sequence[Evidence], prompt: Prompt, room: int, budget: Budget
-) -> tuple[list[str], list[int]]:
+) -> tuple[list[str], list[int], bool]:
+    """Return the sources that fit, their numbers, and whether the best one had to be cut."""
+    cut = False
     blocks: list[str] = []
     kept: list[int] = []
     for number, item in enumerate(evidence, 1):
@@ -127,6 +131,7 @@ def _fit_sources(
         if cost > room and blocks:
             break
         if cost > room:  # the best piece is cut rather than lost
+            cut = True
             keep = max(200, room * BYTES_PER_TOKEN)
             block = prompt.render(
                 number=number, kind=item.kind, name=_label(item), text=quote(_body(item)[:keep])
@@ -135,7 +140,7 @@ def _fit_sources(
         room -= cost
         blocks.append(block)
         kept.append(number)
-    return blocks, kept
+    return blocks, kept, cut
 
 
 def _label(item: Evidence) -> str:
@@ -166,9 +171,9 @@ def _history_messages(
     messages: list[BaseMessage] = []
     for turn in turns:
         notes = [_picture_note(number, references) for number in turn.question.pictures]
-        words = "\n".join([*notes, turn.question.text]).strip()
+        words = "\n".join([*notes, quote(turn.question.text)]).strip()
         messages.append(HumanMessage(words or "(nothing)"))
-        messages.append(AIMessage(_MARK.sub("", turn.answer.text).strip() or "(nothing)"))
+        messages.append(AIMessage(quote(_MARK.sub("", turn.answer.text)).strip() or "(nothing)"))
     return messages
 
 

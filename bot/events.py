@@ -1,12 +1,12 @@
 """What a turn tells while it runs, and what it leaves: pure values with a JSON form.
 
 Knows nothing of channels; each channel shows these in its own way. The order of a turn's events
-is: ``evidence`` once, ``token`` many, ``citation`` some, ``done`` once; ``notice`` at any time; and
-``error`` instead of all that would follow.
+is: ``evidence`` once, ``token`` many, ``citation`` some, ``done`` once; ``notice`` at any time. A
+turn that fails raises ``TurnError`` instead of all that would follow.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from retrievers.evidence import Box, Evidence, Kind
@@ -86,7 +86,8 @@ class Answer:
 
     ``evidence`` is the ledger: everything that was found, best first. ``timings`` are milliseconds
     by step of the turn, and ``"total"``. ``found`` is false when the answer says that nothing in
-    the sources answers.
+    the sources answers. ``media`` fetches a cited picture while the bot is open; without it an
+    answer shows its words only.
     """
 
     text: str
@@ -115,10 +116,6 @@ class Answer:
             "turn": self.turn,
             "model": self.model,
         }
-
-    def showing(self, media: Callable[[Citation], bytes]) -> "Answer":
-        """Return this answer with the means to fetch the pictures that it cites."""
-        return replace(self, media=media)
 
     def _repr_html_(self) -> str:
         from bot.show import answer_html

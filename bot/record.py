@@ -6,10 +6,13 @@ Pure functions; knows nothing of how either is sent or stored.
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
-from bot.events import Answer, LedgerEntry
+from bot.events import Answer, Citation, LedgerEntry
 from bot.turn_state import Parts, TurnState
 from memory.messages import Message, Turn
+from retrievers.errors import LibraryError
+from retrievers.library import Library
 
 
 def answer_of(state: TurnState, parts: Parts) -> Answer:
@@ -18,6 +21,7 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
     assert state.prompt is not None
     cited = {c.mark for c in state.citations}
     reads = parts.capabilities.reads_evidence
+    shown = {p.ref.sha256: p.decoded.data for p in state.pictures}
     ledger = tuple(
         LedgerEntry(
             number=number,
@@ -39,7 +43,16 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         turn=state.id,
         model=parts.model_name,
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
+        media=partial(_media, parts.library, shown),
     )
+
+
+def _media(library: Library, shown: Mapping[str, bytes], citation: Citation) -> bytes:
+    """Return a cited picture: one of the turn's own, or one of the library."""
+    if citation.media is None:
+        raise LibraryError(f"{citation.source}: the citation is of no picture")
+    own = shown.get(citation.media)
+    return own if own is not None else library.media(citation.media)
 
 
 def record(state: TurnState, answer: Answer) -> Turn:
@@ -61,12 +74,53 @@ def record(state: TurnState, answer: Answer) -> Turn:
     )
 
 
-def renumbered(answer: Answer, moved: Mapping[int, int]) -> Answer:
-    """Return the answer with the numbers that its pictures got, another turn having come first.
+def renumbered(turn: Turn, moved: Mapping[int, int]) -> Turn:
+    """Return the turn with the numbers that its new pictures got, another turn having come first.
 
-    What was saved names pictures by their hash as well, so it stays right.
+    ``moved`` holds new numbers by old ones. Citations and the ledger follow.
     """
-    told = ", ".join(f"{old} is now {new}" for old, new in moved.items() if old != new)
-    citations = tuple(replace(c, picture=moved.get(c.picture or 0)) for c in answer.citations)
-    notice = f"another turn came first, so pictures were numbered anew: {told}"
-    return replace(answer, citations=citations, notices=(*answer.notices, notice))
+    ledger = dict(turn.ledger)
+    ledger["evidence"] = [
+        {**entry, "id": _moved_id(str(entry["id"]), moved)} for entry in ledger["evidence"]
+    ]
+    ledger["notices"] = [*ledger["notices"], told(moved)]
+    citations = tuple(
+        {
+            **citation,
+            "evidence": _moved_id(str(citation["evidence"]), moved),
+            "picture": moved.get(citation["picture"], citation["picture"]),
+        }
+        for citation in turn.citations
+    )
+    return replace(turn, citations=citations, ledger=ledger)
+
+
+def follow(answer: Answer, moved: Mapping[int, int]) -> Answer:
+    """Return the answer as :func:`renumbered` changed its record."""
+    return replace(
+        answer,
+        citations=tuple(
+            replace(
+                c,
+                evidence_id=_moved_id(c.evidence_id, moved),
+                picture=moved.get(c.picture, c.picture) if c.picture is not None else None,
+            )
+            for c in answer.citations
+        ),
+        evidence=tuple(
+            replace(e, evidence=replace(e.evidence, id=_moved_id(e.evidence.id, moved)))
+            for e in answer.evidence
+        ),
+        notices=(*answer.notices, told(moved)),
+    )
+
+
+def told(moved: Mapping[int, int]) -> str:
+    """Return the notice of pictures that were numbered anew."""
+    changes = ", ".join(f"{old} is now {new}" for old, new in moved.items() if old != new)
+    return f"another turn came first, so pictures were numbered anew: {changes}"
+
+
+def _moved_id(id: str, moved: Mapping[int, int]) -> str:
+    kind, _, number = id.partition(":")
+    return f"shown:{moved.get(int(number), int(number))}" if kind == "shown" else id

@@ -5,17 +5,34 @@ Knows nothing of what the settings are used for. Both the environment and the fi
 ``model``), keywords.
 """
 
+import json
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from platformdirs import user_config_path, user_data_path
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bot.errors import SettingsError
 
 PREFIX = "BIFOCAL_"
+CONFIG = "BIFOCAL_CONFIG"
+FUSIONS = ("weighted_average", "reciprocal_rank", "concatenation", "attention")
+RUNS = (
+    *("bm25", "dense", "bm25_picture"),
+    *("words", "words_dense", "words_picture", "look", "look_text"),
+)
 
 
 class Settings(BaseModel):
@@ -65,11 +82,24 @@ class Settings(BaseModel):
     pictures_per_turn: int = Field(default=8, ge=0, le=64)
     redis_url: SecretStr | None = None
     """``redis://``, ``rediss://`` or ``unix://``; without it a private Redis is started."""
+    redis_fsync: Literal["everysec", "always"] = "everysec"
+    """When the private Redis writes to disk: with ``everysec`` a power cut may take the last
+    second, with ``always`` nothing that was answered."""
     tenant: str = "default"
     prompts: Path | None = None
     """A folder whose files replace the prompts of the same name."""
     ingest_workers: int | None = Field(default=None, ge=1, le=256)
     """Processes that read files; one a core unless set."""
+
+    @classmethod
+    def usual(cls, **given: Any) -> "Settings":
+        """Return what the command and ``ChatBot.open`` take: the person's own environment and
+        settings file (``BIFOCAL_CONFIG``, or ``bifocal.toml`` in their configuration folder), and
+        keywords."""
+        named = os.environ.get(CONFIG)
+        usual = user_config_path("bifocal") / "bifocal.toml"
+        file = Path(named) if named else usual if usual.is_file() else None
+        return cls.load(environ=os.environ, file=file, **given)
 
     @classmethod
     def load(
@@ -87,14 +117,39 @@ class Settings(BaseModel):
         if file is not None:
             values.update(_read_toml(file))
         for name, value in (environ or {}).items():
-            field = name.removeprefix(PREFIX).lower()
-            if name.startswith(PREFIX) and field in cls.model_fields and value != "":
-                values[field] = _read_weights(value) if field == "weights" else value
+            if name.startswith(PREFIX) and name != CONFIG and value != "":
+                field = name.removeprefix(PREFIX).lower()
+                values[field] = _READ.get(field, str)(value)
         values.update({k: v for k, v in given.items() if v is not None})
         try:
             return cls(**values)
         except ValidationError as error:
             raise SettingsError(_first(error)) from error
+
+    @field_validator("weights")
+    @classmethod
+    def _check_weights(cls, weights: Mapping[str, float]) -> Mapping[str, float]:
+        if unknown := weights.keys() - RUNS:
+            raise ValueError(f"no run is named {min(unknown)}; there are {', '.join(RUNS)}")
+        if any(not isfinite(w) or w < 0 for w in weights.values()):
+            raise ValueError("each weight must be a number, 0 or more")
+        return weights
+
+    @field_validator("fusion")
+    @classmethod
+    def _check_fusion(cls, fusion: str) -> str:
+        if fusion not in FUSIONS:
+            raise ValueError(f"there is {', '.join(FUSIONS)}")
+        return fusion
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> "Settings":
+        if 2 * self.answer_tokens > self.context_tokens:
+            raise ValueError(
+                f"answer_tokens ({self.answer_tokens}) leaves no room for a prompt in"
+                f" context_tokens ({self.context_tokens}); it may be half of it"
+            )
+        return self
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -112,15 +167,34 @@ def _read_weights(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def _read_options(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SettingsError(
+            'setting model_options: not JSON, such as {"temperature": 0.2}'
+        ) from error
+
+
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "weights": _read_weights,
+    "model_options": _read_options,
+}
+
+
 def _first(error: ValidationError) -> str:
     from difflib import get_close_matches
 
     detail = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    if not name:
+        return f"settings: {message}"
     if detail["type"] == "extra_forbidden":
         near = get_close_matches(name, Settings.model_fields, n=1)
         known = f"did you mean {near[0]}?" if near else f"known: {', '.join(Settings.model_fields)}"
         return f"setting {name}: unknown; {known}"
-    secret = Settings.model_fields.get(name)
-    shown = "" if secret and "Secret" in str(secret.annotation) else f" {detail['input']!r}"
-    return f"setting {name}:{shown} {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    field = Settings.model_fields.get(str(detail["loc"][0]))
+    hidden = name.startswith("model_options") or (field and "Secret" in str(field.annotation))
+    shown = "" if hidden else f" {detail['input']!r}"
+    return f"setting {name}:{shown} {message[:1].lower()}{message[1:]}"

@@ -10,6 +10,7 @@ from html import escape
 
 from PIL import Image, ImageDraw
 
+from bot.errors import KNOWN_ERRORS
 from bot.events import Answer, Citation
 from retrievers.evidence import Box
 from retrievers.imaging import encode, read_picture, shrink
@@ -84,12 +85,22 @@ def answer_html(answer: Answer) -> str:
     )
 
 
+def _cited_jpeg(answer: Answer, citation: Citation) -> str:
+    """Return the cited picture with its box as base64, or nothing when it cannot be had."""
+    if citation.kind != "picture" or answer.media is None:
+        return ""
+    try:
+        image = picture_of(answer.media(citation), citation.box, HTML_SIDE)
+    except KNOWN_ERRORS:  # the bot was closed, or the library has changed since
+        return ""
+    return base64.b64encode(encode(image, "image/jpeg")).decode("ascii")
+
+
 def _citation_html(answer: Answer, citation: Citation) -> str:
     quote = f" <q>{escape(plain(citation.quote))}</q>" if citation.quote else ""
     picture = ""
-    if citation.kind == "picture" and answer.media is not None:
-        image = picture_of(answer.media(citation), citation.box, HTML_SIDE)
-        data = base64.b64encode(encode(image, "image/jpeg")).decode("ascii")
+    data = _cited_jpeg(answer, citation)
+    if data:
         picture = (
             f"<br><img alt='{escape(where(citation), quote=True)}'"
             f" src='data:image/jpeg;base64,{data}' style='max-width:100%;border-radius:4px'>"

@@ -73,6 +73,6 @@ def _writer(settings: Settings) -> str:
 def _redis(settings: Settings) -> str:
     if settings.redis_url is None:
         return "a private Redis, started when needed; its data is in the library's folder"
-    url = settings.redis_url.get_secret_value()
-    scheme, _, rest = url.partition("://")
-    return f"Redis at {scheme}://{rest.rpartition('@')[2]}"
+    from memory.client import shown_url
+
+    return f"Redis at {shown_url(settings.redis_url.get_secret_value())}"

@@ -7,8 +7,10 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +31,7 @@ from bot.events import (
 )
 from bot.mentions import pictures_meant, unclear
 from bot.models.choose import explain
-from bot.record import answer_of, record, renumbered
+from bot.record import answer_of, follow, record, renumbered
 from bot.turn_state import (
     Parts,
     PictureInTurn,
@@ -44,6 +46,8 @@ from retrievers.imaging import encode, read_picture, shrink
 
 #: Cosine in the picture encoder's space from which two pictures show the same thing
 SAME_LOOK = 0.9
+#: What a turn of pictures alone asks
+PICTURE_QUESTION = "What is this?"
 
 Flow = AsyncIterator[Event | TurnState]
 Work = Callable[[TurnState], Flow]
@@ -80,11 +84,18 @@ class Steps:
         pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
         known = {p.number: p for p in conversation.pictures}
         reference = pictures_meant(state.question, conversation.pictures, [p.ref for p in pictures])
-        for number in [n for n in reference.numbers if n in known]:
+        recalled = [n for n in reference.numbers if n in known]
+        most = max(0, self.parts.settings.pictures_per_turn - len(pictures))
+        for number in recalled[:most]:
             data = await self.parts.history.picture(state.conversation_id, number)
             decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
             pictures.append(PictureInTurn(known[number], decoded, new=False))
         notices = [*conversation.notices, *unclear(reference)]
+        if len(recalled) > most:
+            notices.append(f"only {most} of the {len(recalled)} earlier pictures were looked at")
+        if conversation.total > len(conversation.turns) + len(conversation.notices):
+            kept = len(conversation.turns)
+            notices.append(f"only the last {kept} of {conversation.total} turns were looked at")
         for text in notices:
             yield Notice(text)
         yield replace(
@@ -121,24 +132,19 @@ class Steps:
         that shows; the text retriever looks again with them.
         """
         found = await self._side_by_side.ainvoke(state.query)
-        query = self._named(state.query, found["pictures"])
-        if query is not state.query:
-            found["named"] = await self.parts.text_retriever.ainvoke(query)
-        yield replace(state, query=query, found=found)
+        about = self._shown_in(found["pictures"])
+        if about and state.query.text:
+            named = await asyncio.to_thread(self._encode, f"{state.query.text} {about}", ())
+            found["named"] = await self.parts.text_retriever.ainvoke(named)
+        yield replace(state, about=about, found=found)
 
-    def _named(self, query: Query, pictures: list[Evidence]) -> Query:
-        """Return the query with the words of the library's picture that it shows, if it does."""
-        if not query.pictures or not query.text:
-            return query
+    def _shown_in(self, pictures: list[Evidence]) -> str:
+        """Return the words of the picture that looks just like the query's, or nothing."""
+        same = SAME_LOOK
+        if self.parts.settings.distance == "euclidean":  # of unit vectors, as a score
+            same = 1 / (1 + math.sqrt(2 - 2 * SAME_LOOK))
         best = max(pictures, key=lambda item: item.scores.get("look", 0.0), default=None)
-        if best is None or best.scores.get("look", 0.0) < SAME_LOOK or not best.caption:
-            return query
-        text = f"{query.text} {best.caption}"
-        vectors = {
-            **query.vectors,
-            "text": self.parts.text_encoder.encode_texts([text], query=True),
-        }
-        return replace(query, text=text, vectors=vectors)
+        return best.caption if best and best.scores.get("look", 0.0) >= same else ""
 
     async def fuse(self, state: TurnState) -> Flow:
         """4: make one ranked list; the pictures that the turn is about stand before it."""
@@ -159,7 +165,7 @@ class Steps:
         shown = await asyncio.to_thread(self._pictures_to_show, state) if able.pictures else []
         count = self.parts.model.get_num_tokens if able.counts_tokens else estimate_tokens
         prompt = compose(
-            state.question or "What do these pictures show?",
+            state.question or PICTURE_QUESTION,
             state.evidence,
             shown,
             state.conversation.turns,
@@ -172,7 +178,12 @@ class Steps:
             ),
             {p.number: p for p in state.conversation.pictures},
         )
-        notices = list(prompt.notices)
+        notices = [] if able.reads_evidence else list(prompt.notices)  # it reads all of it
+        side = self.parts.settings.picture_side
+        large = [p.ref.number for p in state.pictures if max(p.ref.width, p.ref.height) > side]
+        if large and able.pictures:
+            numbers = ", ".join(map(str, large))
+            notices.append(f"the model was shown picture {numbers} at {side} pixels")
         if state.pictures and not able.pictures and not able.reads_evidence:
             notices.append(
                 f"the model {self.parts.model_name} takes no pictures: it was given their words"
@@ -193,8 +204,6 @@ class Steps:
                 image = read_picture(self.parts.library.media(item.media), name=item.source).image
             small = shrink(image, self.parts.settings.picture_side)
             shown.append(Shown(number, encode(small, "image/jpeg"), "image/jpeg"))
-            if len(shown) == self.parts.settings.pictures_shown + 1:  # one more: for the notice
-                break
         return shown
 
     async def generate(self, state: TurnState) -> Flow:
@@ -203,15 +212,21 @@ class Steps:
         extra: dict[str, Any] = {}
         if self.parts.capabilities.reads_evidence:
             extra = {
-                "question": state.query.text or state.question,
+                "question": state.query.text or state.question or PICTURE_QUESTION,
                 "evidence": state.evidence,
                 "rarity": self.parts.library.rarity,
                 "about": state.about,
             }
         reply: BaseMessage = AIMessageChunk(content="")
+        deadline = asyncio.get_running_loop().time() + self.parts.settings.answer_seconds
+        answer = self.parts.model.astream(list(state.prompt.messages), **extra)
         try:
-            async with asyncio.timeout(self.parts.settings.answer_seconds):
-                async for chunk in self.parts.model.astream(list(state.prompt.messages), **extra):
+            async with aclosing(answer) as chunks:  # type: ignore[type-var]  # it is a generator
+                while True:
+                    async with asyncio.timeout_at(deadline):  # never across a yield: another task
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        break
                     reply = reply + chunk  # type: ignore[assignment]
                     if text := str(chunk.text):
                         yield Token(text)
@@ -251,13 +266,14 @@ class Steps:
             turn,
             tuple(replace(p.ref, caption=caption_of(p)) for p in new),
             {p.ref.sha256: p.decoded.data for p in new},
+            renumbered,
         )
         timings = {**state.timings, "save": (time.perf_counter() - started) * 1000}
         timings["total"] = sum(timings.values())
         answer = replace(answer, timings=timings)
         moved = dict(zip(turn.question.pictures, saved.question.pictures, strict=True))
-        if any(old != new_number for old, new_number in moved.items()):
-            answer = renumbered(answer, moved)
+        if turn.question.pictures != saved.question.pictures:
+            answer = follow(answer, moved)
             yield Notice(answer.notices[-1])
         yield state
         yield Done(answer)
@@ -284,17 +300,11 @@ def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
                     break
                 except KNOWN_ERRORS as error:
                     raise TurnError(name, str(error)) from error
+                except Exception as error:  # a library's own, for which nobody was prepared
+                    raise TurnError(name, f"{type(error).__name__}: {error}") from error
                 spent += (time.perf_counter() - started) * 1000
                 if isinstance(output, TurnState):
                     output = replace(output, timings={**output.timings, name: spent})
                 yield output
 
     return RunnableGenerator(run, name=name)
-
-
-def _shown_in(pictures: list[Evidence]) -> str:
-    """Return the words of the picture that looks just like the query's, or nothing."""
-    best = max(pictures, key=lambda item: item.scores.get("look", 0.0), default=None)
-    if best is None or best.scores.get("look", 0.0) < SAME_LOOK:
-        return ""
-    return best.caption

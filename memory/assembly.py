@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from memory.errors import HistoryDamaged
+from memory.history import Follow
 from memory.messages import Conversation, Message, PictureRef, Turn
 from memory.records import unpack
 
@@ -76,11 +77,11 @@ def conversation(
 
 
 def renumber(
-    turn: Turn, pictures: Sequence[PictureRef], first: int
+    turn: Turn, pictures: Sequence[PictureRef], first: int, follow: Follow | None = None
 ) -> tuple[Turn, tuple[PictureRef, ...]]:
     """Return the turn and its new pictures, these numbered on from ``first`` in their order.
 
-    Only numbers of new pictures change. Words, citations and the ledger are not looked into.
+    Only numbers of new pictures change. Citations and the ledger are ``follow``'s to change.
     """
     new = {picture.number: first + place for place, picture in enumerate(pictures)}
     if all(old == number for old, number in new.items()):
@@ -89,8 +90,9 @@ def renumber(
     def moved(message: Message) -> Message:
         return replace(message, pictures=tuple(new.get(n, n) for n in message.pictures))
 
+    turn = replace(turn, question=moved(turn.question), answer=moved(turn.answer))
     return (
-        replace(turn, question=moved(turn.question), answer=moved(turn.answer)),
+        follow(turn, new) if follow else turn,
         tuple(replace(picture, number=new[picture.number]) for picture in pictures),
     )
 
@@ -99,5 +101,5 @@ def title(turn: Turn, pictures: Sequence[PictureRef]) -> str:
     """Return the question in one line of 80 characters at most, else what its picture is called."""
     words = " ".join(turn.question.text.split())
     if not words and pictures:
-        words = " ".join((pictures[0].caption or pictures[0].name or "a picture").split())
+        words = f"({' '.join((pictures[0].name or 'a picture').split())})"
     return words if len(words) <= TITLE else words[: TITLE - 1].rstrip() + "…"

@@ -62,7 +62,7 @@ class Link:
                 retry=Retry(NoBackoff(), 0),
                 protocol=2,
             )
-            shown = name or _shown(url)
+            shown = name or shown_url(url)
         except (ValueError, TypeError):
             # not chained: a mistyped address quotes its password in the cause
             raise HistoryUnavailable(
@@ -126,7 +126,7 @@ async def _ping(client: Redis) -> None:
     await client.ping()
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
     """Return an address without user, password and options. ``ValueError`` when it is none."""
     parts = urlsplit(url)
     if parts.scheme == "unix":

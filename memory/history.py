@@ -1,9 +1,11 @@
 """The seam behind which conversations are kept; the turn knows nothing else of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from memory.messages import Conversation, PictureRef, Summary, Turn
+
+Follow = Callable[[Turn, Mapping[int, int]], Turn]
 
 
 class History(Protocol):
@@ -23,12 +25,14 @@ class History(Protocol):
         turn: Turn,
         pictures: tuple[PictureRef, ...] = (),
         blobs: Mapping[str, bytes] | None = None,
+        follow: Follow | None = None,
     ) -> Turn:
         """Store a turn, its new pictures and their bytes (by SHA-256), whole or not at all.
 
         ``pictures`` are the new ones, numbered on from what ``load`` returned. Had another turn
-        taken those numbers meanwhile they are given anew, and the turn that is returned (the one
-        that was stored) says so.
+        taken those numbers meanwhile they are given anew: ``follow`` is then called with the turn
+        and the new numbers by the old ones, for what only the caller understands (citations and
+        ledger), and the turn that is returned is the one that was stored.
         """
         ...
 

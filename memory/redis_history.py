@@ -31,6 +31,7 @@ from memory import assembly
 from memory.client import Link, explain
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
+from memory.history import Follow
 from memory.messages import Conversation, PictureRef, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore, server_time
 from memory.records import (
@@ -159,6 +160,7 @@ class RedisHistory:
         turn: Turn,
         pictures: tuple[PictureRef, ...] = (),
         blobs: Mapping[str, bytes] | None = None,
+        follow: Follow | None = None,
     ) -> Turn:
         """See ``History.save``."""
         given = dict(blobs or {})
@@ -175,7 +177,7 @@ class RedisHistory:
             await client.zadd(index, {name: turn.at})  # 1.
             if pictures:
                 stored, count = await self._save_with_pictures(
-                    client, conversation, turn, pictures, given
+                    client, conversation, turn, pictures, given, follow
                 )
             else:
                 pipe = client.pipeline(transaction=True)
@@ -194,6 +196,7 @@ class RedisHistory:
         turn: Turn,
         pictures: Sequence[PictureRef],
         blobs: Mapping[str, bytes],
+        follow: Follow | None,
     ) -> tuple[Turn, int]:
         """Store a turn and its pictures; return what was stored and the number of turns."""
         key, name = self._key(conversation, "pictures"), encode_name(conversation)
@@ -213,7 +216,7 @@ class RedisHistory:
                     known, life = found, ""
                     continue
                 stored, refs = assembly.renumber(
-                    turn, pictures, 1 + await _highest(pipe, key, last)
+                    turn, pictures, 1 + await _highest(pipe, key, last), follow
                 )
                 pipe.multi()  # 3.
                 self._queue(pipe, conversation, pack(stored.to_json()), assembly.title(turn, refs))

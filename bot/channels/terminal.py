@@ -109,10 +109,10 @@ class Chat:
         elif command.startswith("/") and "/" not in command[1:] and not argument:
             self.console.print(f"[red]{escape(command)}: no such command[/]\n{HELP}")
         else:
-            images, self.attached = self.attached, []
             self.last = answer_in_terminal(
-                self.bot, self.console, line, images=images, conversation=self.conversation
+                self.bot, self.console, line, images=self.attached, conversation=self.conversation
             )
+            self.attached = []
 
     def _attach(self, argument: str) -> None:
         path = Path(argument.strip("'\"")).expanduser()
@@ -162,6 +162,9 @@ def _read_question(line: str) -> tuple[str, list[str]]:
         return line.strip(), []
     try:
         value = json.loads(line)
-        return str(value.get("text", "")), [str(path) for path in value.get("images", [])]
-    except (ValueError, TypeError) as error:
+        images = value.get("images", [])
+        if not isinstance(images, list):
+            raise TypeError("images is no list")
+        return str(value.get("text", "")), [str(path) for path in images]
+    except (ValueError, TypeError, AttributeError) as error:
         raise BifocalError(f"{line.strip()[:80]}: not a JSON question") from error

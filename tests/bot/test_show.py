@@ -42,7 +42,7 @@ def test_hostile_words_are_text_in_html(text: str) -> None:
 def test_a_cited_picture_is_inside_the_html_with_its_box() -> None:
     data = encode(Image.new("RGB", (60, 40), "white"))
     citation = Citation(1, "picture", "picture:1", "/p/a.png", box=Box(0.2, 0.2, 0.8, 0.8))
-    html = answer_html(Answer("Here [1].", citations=(citation,)).showing(lambda _: data))
+    html = answer_html(Answer("Here [1].", citations=(citation,), media=lambda _: data))
     assert "src='data:image/jpeg;base64," in html
 
 
