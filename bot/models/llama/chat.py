@@ -95,14 +95,14 @@ class LocalVisionChat(BaseChatModel):
 
     @property
     def max_pictures(self) -> int:
-        """How many pictures of 448x448 fill half of the context, 16 at most."""
+        """How many pictures of 1024x1024 fill half of the context, 16 at most."""
         if not self.engine.sees:
             return 0
         return min(_MOST_PICTURES, self.context_tokens // 2 // max(1, self.engine.picture_tokens))
 
     @property
     def picture_tokens(self) -> int:
-        """Tokens of one picture of 448x448."""
+        """Tokens of one picture of 1024x1024, as measured when it was opened."""
         return self.engine.picture_tokens
 
     @property

@@ -23,7 +23,8 @@ from bot.models.llama.streaming import TextStream
 from bot.models.llama.template import ChatTemplate, Markup, Piece
 
 _CONTROL, _USER_DEFINED = 1 << 3, 1 << 4
-_PROBE = (448, 448)  # the size of the picture by which a picture's cost is told
+#: The largest picture that is shown by default: what it costs is what pictures are budgeted at
+_PROBE = (1024, 1024)
 
 
 @dataclass(frozen=True, slots=True)

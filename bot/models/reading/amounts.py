@@ -113,7 +113,12 @@ _BELOW = (
     r"under|below|less than|lower than|smaller than|cheaper than|at most|up to|unter|weniger als"
     r"|höchstens|<=?|≤"
 )
-_FIGURE = r"(?:[$€£¥]|rm|usd|eur|gbp|myr)?\s*(\d[\d.,]*)"
+_SCALES = {
+    "hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12,
+    "hundert": 1e2, "tausend": 1e3, "millionen": 1e6, "milliarden": 1e9,
+}  # fmt: skip
+_SCALE = re.compile(rf"\s?({'|'.join(_SCALES)})\b", re.IGNORECASE)
+_FIGURE = rf"(?:[$€£¥]|rm|usd|eur|gbp|myr)?\s*(\d[\d.,]*(?:\s(?:{'|'.join(_SCALES)})\b)?)"
 _LIMIT = re.compile(rf"(?<!\w)(?:({_ABOVE})|({_BELOW}))\s*{_FIGURE}")
 _BETWEEN = re.compile(rf"\b(?:between|zwischen)\s*{_FIGURE}\s*(?:and|und|-)\s*{_FIGURE}")
 _INCLUSIVE = re.compile(r"at least|mindestens|at most|up to|höchstens|[≥≤=]")
@@ -134,14 +139,29 @@ class Limit:
         return self.low < value < self.high
 
 
+def figures(text: str, kind: re.Pattern[str] = NUMBER) -> list[float]:
+    """Return the values of what ``kind`` finds in ``text``, scales ("2 million") reckoned in.
+
+    Dates are left out, and so are numbers in words.
+    """
+    text = DATE.sub(";", text)
+    found = []
+    for match in kind.finditer(text):
+        value = number(match.group())
+        if value is not None:
+            scale = _SCALE.search(match.group()) or _SCALE.match(text, match.end())
+            found.append(value * (_SCALES[scale.group(1).lower()] if scale else 1.0))
+    return found
+
+
 def limit_of(text: str) -> Limit | None:
     """Return the limit in ``text`` ("over 50", "between 10 and 20"), or ``None``."""
     lower = text.casefold()
     if match := _BETWEEN.search(lower):
-        low, high = sorted(number(group) or 0.0 for group in match.groups())
+        low, high = sorted((figures(group) or [0.0])[0] for group in match.groups())
         return Limit(low, high, inclusive=True)
     if match := _LIMIT.search(lower):
-        value = number(match.group(3)) or 0.0
+        value = (figures(match.group(3)) or [0.0])[0]
         inclusive = _INCLUSIVE.match(match.group(1) or match.group(2)) is not None
         if match.group(1):
             return Limit(low=value, inclusive=inclusive)

@@ -98,7 +98,14 @@ _LOOK = re.compile(
     r"|.*\b(?:what|describe|identify|explain)\b.{0,30}\b(?:this|these|the|that) (?:\w+ )?"
     r"(?:picture|photo|image|photograph)s?\b(?: \w+)?\W*$"
     r"|\W*describe (?:this|it)\b|\W*what (?:do|can) you see"
-    r"|\W*was (?:ist|zeigt) (?:das|dies|dieses bild|das bild)\W*$"
+    r"|\W*what (?:does|do) (?:this|these|that|it|they)\W+(?:look like|show|depict)\W*$"
+    r"|\W*what (?:does|do) (?:this|these|the|that|my) (?:\w+ )?(?:picture|photo|image|photograph)s?"
+    r" (?:look like|show|depict)\W*$"
+    r"|\W*was (?:ist|zeigt|zeigen) (?:das|dies|dieses bild|das bild|diese bilder)\W*$"
+    r"|\W*was (?:sieht man|sehe ich|siehst du|ist(?= hier| auf| in))(?: hier)?"
+    r"(?: (?:auf|in) (?:dem|diesem|den|diesen)"
+    r" (?:bild|foto)(?:ern|s)?)?(?: zu sehen)?\W*$"
+    r"|\W*beschreibe? (?:bitte )?(?:das|dies|dieses|diese) (?:bild(?:er)?|fotos?)\W*$"
 )
 
 

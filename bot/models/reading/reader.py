@@ -9,9 +9,9 @@ from dataclasses import replace
 from math import log
 
 from bot.models.reading.answer import Reading, quote
-from bot.models.reading.compare import compare
+from bot.models.reading.compare import compare, limits, within
 from bot.models.reading.judge import answers
-from bot.models.reading.pictures import field_value, taken, what_is_this
+from bot.models.reading.pictures import field_value, is_shown, taken, what_is_this
 from bot.models.reading.question import Question, analyse
 from bot.models.reading.score import Scored, rank
 from bot.models.reading.select import SCRAP, select
@@ -23,6 +23,8 @@ from retrievers.evidence import Evidence
 
 #: A word that no text holds: its rarity is the largest there is
 NOWHERE = "qzxwvkjq"
+#: What is asked by showing a picture without a word
+SHOWN = "What is this?"
 #: What all words of a picture's description are worth together, next to those of the question
 ABOUT = 0.5
 
@@ -44,16 +46,19 @@ def read(
     """
     if not evidence:
         return Reading(False, (wording(text).no_sources,))
+    if not text.strip() and any(is_shown(item) for item in evidence):
+        text = SHOWN
     units = cut(evidence)
     rarity = rarity or _rarity_over(units)
     question = analyse(text, rarity)
     nowhere = rarity([NOWHERE])[NOWHERE]
-    special = (
-        what_is_this(question, evidence, units, limit)
-        or compare(question, evidence, units, limit)
-        or taken(question, evidence, units, limit)
-        or field_value(question, evidence, units, limit, nowhere)
-    )
+    special = what_is_this(question, evidence, units, limit)
+    special = special or compare(question, evidence, units, limit)
+    if limits(question):
+        units = within(question, units)
+    else:
+        special = special or taken(question, evidence, units, limit)
+        special = special or field_value(question, evidence, units, limit, nowhere)
     if special:
         return special
     asked = question.among(u.stems for u in units)

@@ -37,7 +37,7 @@ GERMAN = Wording(
 
 _GERMAN_WORDS = re.compile(
     r"\b(der|die|das|den|dem|ein|eine|wer|wann|wo|wie|warum|welche[rsmn]?|ist|sind|wurde|wurden"
-    r"|war|und|von|auf|für|mit|nicht|kostet|zeigt)\b",
+    r"|war|und|von|auf|für|mit|nicht|kostet|zeigt|zeigen|sieht|hier|diese[rsmn]?|beschreibe?)\b",
     re.IGNORECASE,
 )
 

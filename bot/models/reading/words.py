@@ -37,6 +37,15 @@ STOP_WORDS = frozenset(
     wurden zu zum zur zwischen
     """.split()
 )
+#: Words by which a follow-up names nothing of its own: stop words, and how people speak of turns
+#: and of pictures that they have just sent
+FOLLOW_UP_WORDS = STOP_WORDS | frozenset(
+    """
+    first second third last previous ones look see shown similar image images photo photos pic
+    picture pictures what's bild bilder foto fotos bitte dieses du ich ihm uns mein mir ja nein
+    mehr wenn wieviel zeig
+    """.split()
+)
 
 #: Past forms that no suffix rule reaches; the commonest ones of encyclopedic and business prose
 _IRREGULAR = {

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from bot.models.reading.amounts import DATE, PRICE, days, limit_of, number
+from bot.models.reading.amounts import DATE, PRICE, days, figures, limit_of, number
 from bot.models.reading.forms import total
 from bot.models.reading.question import Wants, analyse, wanted
 from bot.models.reading.score import rank
 from bot.models.reading.shorten import shorten
 from bot.models.reading.stems import porter
 from bot.models.reading.units import Unit, cut, sentences
-from bot.models.reading.words import content_stems, stem, tokens
+from bot.models.reading.words import FOLLOW_UP_WORDS, STOP_WORDS, content_stems, stem, tokens
 from retrievers.evidence import Box, Evidence, Line
 
 
@@ -70,6 +70,12 @@ def test_stems_are_those_of_the_full_text_index() -> None:
 @pytest.mark.parametrize("words", ["north south", "1874 1875", "boat boot", "house horse"])
 def test_different_words_keep_different_stems(words: str) -> None:
     assert len({stem(word) for word in words.split()}) == 2
+
+
+def test_words_about_pictures_are_no_topic_of_a_follow_up_but_of_a_passage() -> None:
+    assert STOP_WORDS < FOLLOW_UP_WORDS
+    assert {"picture", "bild", "shown"} <= FOLLOW_UP_WORDS - STOP_WORDS
+    assert content_stems("the picture") == {stem("picture")}
 
 
 def test_tokens_stand_where_they_say() -> None:
@@ -136,6 +142,7 @@ def test_years_centuries_and_weekdays_are_dates() -> None:
         ("under $1,000", [999], [1000]),
         ("zwischen 10 und 20", [10, 20], [9, 21]),
         ("mehr als 12,50 €", [12.51], [12.5]),
+        ("over 2 million", [2_000_001], [2, 3, 2e6]),
     ],
 )
 def test_a_limit_holds_what_its_words_say(
@@ -145,6 +152,20 @@ def test_a_limit_holds_what_its_words_say(
     assert limit is not None
     assert all(limit.holds(value) for value in inside)
     assert not any(limit.holds(value) for value in outside)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("It cost 1.2 million and 3 boats", [1.2e6, 3]),
+        ("On 12 March 2018 it rained", []),
+        ("three boats", []),
+    ],
+)
+def test_figures_are_read_with_their_scale_and_without_dates(
+    text: str, values: list[float]
+) -> None:
+    assert figures(text) == values
 
 
 def test_a_question_without_a_limit_has_none() -> None:
@@ -167,6 +188,16 @@ def test_a_question_without_a_limit_has_none() -> None:
         ("Is the museum open?", Wants.YES_NO),
         ("What is this?", Wants.LOOK),
         ("What's in this picture?", Wants.LOOK),
+        ("What does this look like?", Wants.LOOK),
+        ("What does this show?", Wants.LOOK),
+        ("What do these pictures show?", Wants.LOOK),
+        ("What does my photo show?", Wants.LOOK),
+        ("Describe this picture", Wants.LOOK),
+        ("Was sieht man hier?", Wants.LOOK),
+        ("Was ist auf diesem Bild zu sehen?", Wants.LOOK),
+        ("Beschreibe dieses Foto", Wants.LOOK),
+        ("What does the law look like?", Wants.ANYTHING),
+        ("What do the results show?", Wants.ANYTHING),
         ("Wann wurde der Hafen gebaut?", Wants.TIME),
         ("Wer hat den Hafen gebaut?", Wants.PERSON),
         ("Wie viele Boote gibt es?", Wants.NUMBER),
