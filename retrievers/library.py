@@ -6,7 +6,6 @@ the new one. A picture's file is on disk before the commit that names it, and is
 the write lock, after the commit that drops its last use.
 """
 
-import difflib
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from retrievers.encoders import Encoder
 from retrievers.errors import EncoderMismatch, LibraryError
 from retrievers.evidence import Vectors
 from retrievers.imaging import read_picture
+from retrievers.library_names import resolve
 from retrievers.library_read import Counts, LibraryReader, Source, item_number
 from retrievers.library_schema import FILE, prepare
 from retrievers.library_write import (
@@ -152,7 +152,10 @@ class Library(LibraryReader):
         try:
             self._media.keep(staged, blobs)
         except OSError as error:
-            raise LibraryError(f"{self.folder}: cannot write: {error.strerror}") from error
+            raise LibraryError(
+                f"{self.folder}: cannot be written ({error.strerror}): make room, or give this"
+                " user write access to the folder"
+            ) from error
         for picture in document.pictures:
             if not self._media.path(picture.sha256).exists():
                 raise LibraryError(f"picture {picture.sha256[:12]}: its bytes were not given")
@@ -196,30 +199,16 @@ class Library(LibraryReader):
             )
 
     def forget(self, name: str) -> None:
-        """Drop a source by its full name, or by its file name where only one has that.
+        """Drop a source by its full name, or by a relative path or an end of it that is unique.
 
         Raises ``LibraryError`` that names the nearest when there is none, or all when several.
         """
-        full = self._resolve(name)
+        names = [row[0] for row in self._rows("SELECT name FROM sources")]
+        full = resolve(storable(name), names, self.folder)
         with self._writing() as connection:
             drop_content(connection, full)
             connection.execute("DELETE FROM sources WHERE name = ?", (full,))
         self._drop_media()
-
-    def _resolve(self, name: str) -> str:
-        name = storable(name)
-        names = [row[0] for row in self._rows("SELECT name FROM sources ORDER BY name")]
-        if name in names:
-            return name
-        same = [n for n in names if Path(n).name == name]
-        if len(same) == 1:
-            return str(same[0])
-        if same:
-            raise LibraryError(f"{name}: several sources have this name: {', '.join(same[:5])}")
-        short = {Path(n).name: n for n in names}
-        near = [short[n] for n in difflib.get_close_matches(Path(name).name, list(short), n=3)]
-        way = f"; did you mean {', '.join(near)}?" if near else "; `bifocal sources` lists them"
-        raise LibraryError(f"{name}: no such source in {self.folder}{way}")
 
     def _drop_media(self) -> None:
         """Delete the files that no picture uses any more, under the write lock."""
@@ -333,7 +322,8 @@ class Library(LibraryReader):
 
 
 def _mismatch(space: str, held: str, asked: str) -> EncoderMismatch:
+    setting = "picture_encoder" if space == "look" else "text_encoder"
     return EncoderMismatch(
-        f"space {space!r} was made with the encoder {held}, not {asked}: use {held}, or make the"
-        f" index anew with `bifocal reencode`"
+        f"space {space!r} was made with the encoder {held}, not {asked}: set {setting} back to what"
+        " made it, or make the index anew with `bifocal reencode`"
     )

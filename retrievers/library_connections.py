@@ -50,7 +50,7 @@ class Connections:
                 connection = connect(self.folder / FILE)
             yield connection
         except sqlite3.Error as error:
-            raise LibraryError(f"{self.folder}: {_explain(error)}") from error
+            raise LibraryError(f"{self.folder}: {_explain(error, self.folder / FILE)}") from error
         finally:
             if connection is not None:
                 with self._idle_lock:
@@ -65,12 +65,14 @@ class Connections:
             return connection.execute(sql, values).fetchall()
 
 
-def _explain(error: sqlite3.Error) -> str:
+def _explain(error: sqlite3.Error, file: Path) -> str:
     text = str(error)
     if "locked" in text or "busy" in text:
         return "another process has been writing for too long; try again when it is done"
     if "malformed" in text or "not a database" in text:
         return f"the database is damaged ({text}); ingest into a new folder"
+    if "readonly" in text or ("unable to open" in text and file.is_file()):
+        return "cannot be written: give this user write access to the folder"
     if "unable to open" in text:
         return "its database cannot be opened; make a library with `bifocal ingest`"
     return text

@@ -65,7 +65,8 @@ class Media:
         except OSError as error:
             self.unstage(staged)
             raise LibraryError(
-                f"{self._folder}: cannot write: {error.strerror or error}"
+                f"{self._folder}: cannot be written ({error.strerror or error}): make room, or give"
+                " this user write access to the folder"
             ) from error
         except BaseException:
             self.unstage(staged)

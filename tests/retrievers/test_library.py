@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -174,6 +175,52 @@ def test_forgetting_an_unknown_source_names_the_nearest(bees: Library) -> None:
     store(bees, source("/more/bees.md"), Document("", (Passage("more"),)))
     with pytest.raises(LibraryError, match="several sources have this name"):
         bees.forget("bees.md")
+
+
+def test_forgetting_takes_a_relative_path_or_a_unique_end_of_a_path(
+    bees: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, deep, other = f"{tmp_path}/a/note.md", "/x/a/note.md", "/y/b/note.md"
+    for name in (here, deep, other, "/z/ab/note.md"):
+        store(bees, source(name), Document("", (Passage("a note"),)))
+    for given, gone in (("./a/note.md", here), ("a/note.md", deep), ("b/note.md", other)):
+        bees.forget(given)
+        assert bees.source(gone) is None
+    assert bees.source("/z/ab/note.md") is not None
+    store(bees, source(other), Document("", (Passage("a note"),)))
+    with pytest.raises(LibraryError, match=r"several sources .*: /y/b/note\.md, /z/ab/note\.md"):
+        bees.forget("note.md")
+
+
+@pytest.mark.parametrize("name", ["", " ", "."])
+def test_forgetting_nothing_asks_for_a_name(bees: Library, name: str) -> None:
+    with pytest.raises(LibraryError, match=r"give a source's name; `bifocal sources` lists them"):
+        bees.forget(name)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_a_library_in_a_read_only_folder_says_who_must_be_let_in(bees: Library) -> None:
+    bees.close()
+    for path in bees.folder.glob("library.*"):
+        path.chmod(0o444)
+    bees.folder.chmod(0o555)
+    try:
+        with (
+            pytest.raises(LibraryError, match="cannot be written: give this user write access"),
+            Library.open(bees.folder) as opened,
+        ):
+            opened.forget("/papers/bees.md")
+    finally:
+        bees.folder.chmod(0o755)
+
+
+def test_a_database_that_may_only_be_read_says_who_must_be_let_in(bees: Library) -> None:
+    """SQLite's own switch makes it read-only here, as root may write any file."""
+    with bees._connection() as connection:
+        connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(LibraryError, match="cannot be written: give this user write access"):
+        bees.forget("/papers/bees.md")
 
 
 def test_words_are_found_by_stem_in_text_heading_title_and_file_name(bees: Library) -> None:
