@@ -33,6 +33,9 @@ _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _FRONT = re.compile(r"\A---[ \t]*\n(.{0,20000}?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _DATA_URI = re.compile(r"data:image/[\w.+-]+((?:;[\w=.+-]+)*),", re.IGNORECASE)
+_INVISIBLE = re.compile(
+    r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE
+)
 DEEPEST = 400  # elements within elements
 
 
@@ -67,7 +70,11 @@ def parse_markdown(path: Path, options: ParseOptions) -> tuple[Document, dict[st
 
 
 def parse_html(path: Path, options: ParseOptions) -> tuple[Document, dict[str, bytes]]:
-    """Return an HTML file's text as a reader sees it, without scripts and styles."""
+    """Return an HTML file's text as a reader sees it, without scripts and styles.
+
+    What the ``hidden`` attribute or its own style makes invisible is left out: nobody who looks at
+    the page could tell that it was there. Style sheets are not followed.
+    """
     data = path.read_bytes()
     declared = re.search(rb"charset=[\"']?([\w-]{2,40})", data[:4096])
     encoding = encoding_of(data)
@@ -104,6 +111,8 @@ def _from_html(
     soup = BeautifulSoup(html, "lxml")
     if not title and soup.title is not None:
         title = one_line(soup.title.get_text(), 200)
+    for tag in soup.find_all(_is_hidden):
+        tag.decompose()
     gallery = Gallery(options)
     for tag in soup.find_all("img"):
         if not _take_inline(tag, gallery):
@@ -123,6 +132,12 @@ def _from_html(
         notices=tuple(dict.fromkeys(notices)),
     )
     return document, gallery.blobs
+
+
+def _is_hidden(tag: "Tag") -> bool:
+    """Whether a browser shows nothing of an element, by what the element itself says."""
+    style = re.sub(r"/\*.*?\*/", "", str(tag.get("style") or ""), flags=re.DOTALL)
+    return tag.has_attr("hidden") or bool(_INVISIBLE.search(style))
 
 
 def _take_inline(tag: "Tag", gallery: Gallery) -> bool:

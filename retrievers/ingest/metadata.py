@@ -17,9 +17,15 @@ Words = dict[str, str]
 _MONTHS = (
     "January February March April May June July August September October November December".split()
 )
-_CAMERA_NOISE = re.compile(
-    r"(olympus|sony|nikon|minolta|kodak|samsung|konica|casio|default)?\s*"
-    r"(digital camera|dsc|image|picture|screenshot|untitled|description)?\s*",
+# What cameras and programs write where a description belongs: it tells nothing of the picture.
+_NOISE = re.compile(
+    r"(olympus|sony|nikon|minolta|kodak|samsung|konica|casio|panasonic|default)?\s*"
+    r"(digital camera|dsc|image|picture|photo|screenshot|screen shot|untitled|description|default"
+    r"|exif[ _]jpeg[ _]picture|jpeg|applemark|qrcode)?\s*"
+    r"|(created|made|edited|optimized|generated) (with|by|using)"
+    r" (the )?(gimp|ezgif|adobe|photoshop|imagemagick|jpeg-?optim|paint|matplotlib)\b.{0,60}"
+    r"|creator: gd-jpeg\b.{0,100}|(lead technologies|intel\(r\) jpeg library)\b.{0,40}"
+    r"|file written by adobe photoshop\b.{0,20}|(handmade software|jfif encoder)\b.{0,60}",
     re.IGNORECASE,
 )
 MOST_CHARS = 4000
@@ -43,12 +49,15 @@ def read_metadata(image: Image.Image) -> Words:
 
 
 def merge(sources: Iterable[Mapping[str, str]]) -> Words:
-    """Return the first value of each key; places are joined (a name and coordinates)."""
+    """Return the first value of each key; places are joined (a name and coordinates).
+
+    A title or description that a camera or program writes into all its pictures is left out.
+    """
     found: Words = {}
     for source in sources:
         for key, value in source.items():
             text = one_line(value, MOST_CHARS)
-            if not text:
+            if not text or (key in ("title", "description") and _NOISE.fullmatch(text)):
                 continue
             if key in ("place", "keywords") and key in found:
                 if text.lower() not in found[key].lower():
@@ -108,6 +117,8 @@ def _guarded(read: Any, image: Image.Image) -> Words:
     try:
         found: Words = read(image)
         return found
+    except ImportError:  # a broken installation, not a broken picture
+        raise
     except Exception:  # metadata is hostile input too, and a picture without it is still one
         return {}
 
@@ -151,7 +162,7 @@ def _from_exif(image: Image.Image) -> Words:
     exif = image.getexif()
     details = exif.get_ifd(ExifTags.IFD.Exif)
     description = _plain(exif.get(ExifTags.Base.ImageDescription, ""))
-    if _CAMERA_NOISE.fullmatch(description):
+    if _NOISE.fullmatch(description):  # another field may hold a better one
         description = ""
     comment = _user_comment(details.get(ExifTags.Base.UserComment, b""))
     date = details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime) or ""

@@ -137,18 +137,25 @@ def _xmp_words(path: Path, notices: list[str]) -> Iterator[dict[str, str]]:
 def _more_frames(
     data: bytes, name: str, options: ParseOptions, notices: list[str]
 ) -> Iterator[Image.Image]:
-    """Yield the pages after the first of a TIFF, each decoded when it is asked for."""
+    """Yield the pages after the first of a TIFF, each decoded when it is asked for.
+
+    Of an animation only the first frame is kept, and a notice says so.
+    """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.format != "TIFF":
-            return
         try:
             count = int(getattr(image, "n_frames", 1))
+            if image.format != "TIFF":
+                if count > 1 and image.format != "MPO":  # whose others are previews
+                    notices.append(f"only the first of {count} frames was read")
+                return
+            if count > options.max_pages:
+                notices.append(f"only the first {options.max_pages} of {count} pages were read")
             for number in range(1, min(count, options.max_pages)):
                 image.seek(number)
                 read_size(image, name)
                 yield image.copy()
         except Exception:  # a decoder may raise anything on hostile bytes
-            notices.append("not all pages of the TIFF could be read")
+            notices.append(f"not all of the {image.format} could be read")
 
 
 def read_size(image: Image.Image, name: str) -> None:

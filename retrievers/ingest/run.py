@@ -166,9 +166,10 @@ class Run:
     def skip(self, file: FoundFile, source: Source | None, reason: str) -> None:
         """Record a file that gave nothing; it is not tried again until it changes.
 
-        Without ``source`` the reason is a passing one, and the next run tries the file again.
+        The reason is kept without the file's name, which stands beside it everywhere. Without
+        ``source`` it is a passing one, and the next run tries the file again.
         """
-        reason = " ".join(reason.split())[:500]
+        reason = " ".join(reason.split())[:500].removeprefix(f"{file.path.name}: ")
         if source is not None:
             self.library.skip(source, reason)
         self.report.skipped.append((file.name, reason))

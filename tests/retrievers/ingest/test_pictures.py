@@ -1,5 +1,6 @@
 """A picture file brings all words that belong to it: its own, its sidecars', its name's."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from retrievers.document import Picture
 from retrievers.ingest.loaders import parse
-from retrievers.ingest.metadata import read_xmp, said_date
+from retrievers.ingest.metadata import read_metadata, read_xmp, said_date
 from retrievers.ingest.options import ParseOptions
 from retrievers.ingest.pictures import name_words, sidecars
 
@@ -107,6 +108,66 @@ def test_a_pngs_own_text(tmp_path: Path, photo: Draw) -> None:
     path = tmp_path / "a.png"
     photo().save(path, pnginfo=info)
     assert _one(path).caption == "Küste bei Marn"
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "AppleMark",
+        "OLYMPUS DIGITAL CAMERA",
+        "SONY DSC",
+        "default",
+        "untitled",
+        "Exif_JPEG_PICTURE",
+        "Created with GIMP",
+        "CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 90",
+    ],
+)
+def test_what_a_program_writes_into_all_pictures_is_no_caption(
+    tmp_path: Path, photo: Draw, junk: str
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = junk
+    path = tmp_path / "pier.jpg"
+    photo().save(path, exif=exif.tobytes(), comment=junk)
+    assert _one(path).words == {"name": "pier"}
+
+
+@pytest.mark.parametrize("said", ["Sony factory gate", "A picture made with paint", "Defaults"])
+def test_a_caption_that_begins_like_such_a_mark_is_kept(
+    tmp_path: Path, photo: Draw, said: str
+) -> None:
+    path = tmp_path / "pier.jpg"
+    photo().save(path, comment=said)
+    assert _one(path).caption == said
+
+
+def test_a_missing_parser_is_not_taken_for_a_picture_without_words(
+    photo: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = photo()
+    image.info["xmp"] = XMP.encode()
+    monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)
+    with pytest.raises(ImportError):
+        read_metadata(image)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_an_animation_says_that_only_its_first_frame_was_read(
+    tmp_path: Path, photo: Draw, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    photo(seed=1).save(path, save_all=True, append_images=[photo(seed=2), photo(seed=3)])
+    document, _ = parse(path, PLAIN)
+    assert document.notices == ("only the first of 3 frames was read",)
+    assert len(document.pictures) == 1
+
+
+def test_a_tiff_with_more_pages_than_are_read_says_so(tmp_path: Path, photo: Draw) -> None:
+    path = tmp_path / "fax.tif"
+    photo(seed=1).save(path, save_all=True, append_images=[photo(seed=2), photo(seed=3)])
+    document, _ = parse(path, ParseOptions(ocr=False, max_pages=2))
+    assert document.notices == ("only the first 2 of 3 pages were read",)
 
 
 @pytest.mark.parametrize("name", ["p1.txt", "p1.jpg.txt", "p1.md", "p1.jpg.md"])

@@ -176,7 +176,7 @@ def test_a_poisoned_file_is_listed_and_not_tried_again_until_it_changes(
     for number in range(4):
         (folder / f"n{number}.md").write_text(f"Word {number}.")
     report = ingest(folder)
-    assert (report.indexed, report.skipped) == (4, [(str(bad), "bad.pdf: a malformed PDF file")])
+    assert (report.indexed, report.skipped) == (4, [(str(bad), "a malformed PDF file")])
     version = library.version
     again = ingest(folder)
     assert (again.unchanged, again.skipped) == (4, report.skipped)
@@ -194,7 +194,7 @@ def test_a_file_that_turns_bad_loses_its_old_passages(
     path.write_text("Herons.")
     ingest(folder)
     path.write_text("")
-    assert ingest(folder).skipped == [(str(path), "a.md: an empty file")]
+    assert ingest(folder).skipped == [(str(path), "an empty file")]
     assert _found(library, "herons") == []
 
 
