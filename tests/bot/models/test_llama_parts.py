@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import pytest
 from langchain_core.messages import (
@@ -20,7 +21,9 @@ from PIL import Image
 from bot.errors import ModelError
 from bot.models.llama import picture_part
 from bot.models.llama.content import Line, read_messages
+from bot.models.llama.engine import Engine
 from bot.models.llama.files import parse_files, read_header
+from bot.models.llama.native import Media, Native
 from bot.models.llama.streaming import TextStream
 from bot.models.llama.template import ChatTemplate, Markup
 
@@ -273,3 +276,43 @@ def test_system_and_user_lines_are_read_in_order() -> None:
         ("user", ("u",)),
         ("assistant", ("a",)),
     ]
+
+
+class Patches:
+    """Native code of a model of dynamic resolution: a token for every 28x28 pixels of a picture."""
+
+    trained_on, sees = 8192, True
+
+    def __init__(self, text: Path) -> None:
+        self.files = parse_files(str(text))
+
+    def template(self) -> str:
+        return CHATML
+
+    def bos(self) -> None:
+        return None
+
+    eos = bos
+
+    def adds_bos(self) -> bool:
+        return False
+
+    def look(self, image: Image.Image) -> Media:
+        tokens = (image.width // 28) * (image.height // 28)
+        return Media(None, tokens, tokens, ())
+
+    def forget(self, media: Media) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_picture_is_budgeted_at_the_size_that_is_shown_at_most(tiny: Path) -> None:
+    """With dynamic resolution a picture of 1024x1024 costs five times one of 448x448."""
+    engine = Engine(cast(Native, Patches(tiny)), 4096)
+    try:
+        assert engine.picture_tokens == engine.count([Image.new("RGB", (1024, 1024))])
+        assert engine.picture_tokens > 5 * engine.count([Image.new("RGB", (448, 448))])
+    finally:
+        engine.close()
