@@ -5,6 +5,7 @@ to an event loop in a thread of its own. Knows nothing of channels.
 """
 
 import asyncio
+import sys
 import traceback
 import uuid
 from collections.abc import (
@@ -197,7 +198,7 @@ class ChatBot:
             opened = cls.aopen(library, settings=settings, **changes)
             bot = closing.enter_context(portal.wrap_async_context_manager(opened))
         except BaseException:
-            closing.close()
+            closing.__exit__(*sys.exc_info())  # so that what was begun is cancelled, not waited for
             raise
         return cls(bot, portal, closing)
 

@@ -46,7 +46,8 @@ def ingest_in_terminal(
             def show(event: IngestEvent) -> None:
                 _count(seen, event)
                 rates = (
-                    f"{event.pages / max(event.seconds, 1e-3):.1f} pages/s"
+                    f"{event.done / max(event.seconds, 1e-3):.1f} files/s"
+                    f"  {event.pages / max(event.seconds, 1e-3):.1f} pages/s"
                     f"  {event.pictures / max(event.seconds, 1e-3):.1f} pictures/s"
                 )
                 bar.update(
@@ -106,6 +107,8 @@ def print_report(console: Console, report: Report) -> None:
     table.add_row("unchanged", f"{report.unchanged} files")
     if report.removed:
         table.add_row("removed", f"{report.removed} sources that are gone")
+    for name, notice in report.notices[:MOST_SKIPPED]:
+        table.add_row("note", f"{escape(source_name(name))}: {escape(plain(notice))}")
     table.add_row("skipped", f"{len(report.skipped)} files")
     for name, reason in report.skipped[:MOST_SKIPPED]:
         table.add_row("", f"[yellow]{escape(plain(name))}[/]: {escape(plain(reason))}")

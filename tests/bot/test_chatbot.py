@@ -1,13 +1,22 @@
 """The Python interface: synchronous, asynchronous, in notebooks, and its errors."""
 
 import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from PIL import Image
 
 import bot as package
-from bot import ChatBot, Done, Settings, SettingsError
+from bot import AsyncChatBot, ChatBot, Done, Settings, SettingsError
 from bot.demo import questions
 from memory.errors import ConversationNotFound
 from retrievers.errors import EncoderMismatch, LibraryError
@@ -80,6 +89,51 @@ def test_stopping_in_mid_stream_saves_nothing_and_harms_nothing(demo_library: Pa
         events.close()  # type: ignore[attr-defined]
         assert bot.conversation("c").total == 0
         assert "34 metres" in bot.ask("How tall is the lighthouse?", conversation="c").text
+
+
+def test_ctrl_c_ends_a_turn_saves_nothing_and_the_bot_goes_on(demo_library: Path) -> None:
+    class Stalls(GenericFakeChatModel):
+        asked: ClassVar[threading.Event] = threading.Event()
+
+        async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+            yield ChatGenerationChunk(message=AIMessageChunk(content="It "))
+            self.asked.set()
+            await asyncio.sleep(3600)
+
+    def interrupt() -> None:
+        Stalls.asked.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with ChatBot.open(demo_library) as bot:
+        writer = bot._bot
+        bot._bot = AsyncChatBot(replace(bot.parts, model=Stalls(messages=iter(()))))
+        for ask in (bot.ask, lambda *a, **k: list(bot.stream(*a, **k))):
+            Stalls.asked.clear()
+            threading.Thread(target=interrupt).start()
+            with pytest.raises(KeyboardInterrupt):
+                ask("How tall?", conversation="c")
+        assert bot.conversation("c").total == 0
+        bot._bot = writer
+        assert "34 metres" in bot.ask("How tall is the lighthouse?", conversation="c").text
+
+
+def test_a_closed_bot_says_so_and_its_answers_still_show_their_words(demo_library: Path) -> None:
+    puffin = next(q for q in questions() if q.expect == "puffin")
+    assert puffin.picture is not None
+    with ChatBot.open(demo_library) as bot:
+        answer = bot.ask("", images=[puffin.picture])
+    with pytest.raises(package.BifocalError, match="closed"):
+        bot.ask("Hello?")
+    assert "puffin" in answer.text
+    assert "puffin" in answer._repr_html_()
+
+
+def test_the_persons_own_environment_counts_for_python_too(
+    demo_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIFOCAL_FUSION", "attention")
+    with ChatBot.open(demo_library) as bot:
+        assert bot.parts.settings.fusion == "attention"
 
 
 def test_forgetting_a_conversation_that_is_not_there_names_it(demo_library: Path) -> None:

@@ -79,8 +79,11 @@ def test_ctrl_c_loses_nothing_and_the_next_run_goes_on(demo_files: Path, tmp_pat
         listed = bifocal("sources", "-l", tmp_path / "lib", "--json")
         if listed.returncode == 0 and json.loads(listed.stdout):
             break
-    first.send_signal(signal.SIGINT)
-    out, err = first.communicate(timeout=60)
+    try:
+        first.send_signal(signal.SIGINT)
+        out, err = first.communicate(timeout=60)
+    finally:
+        first.kill()
     done = len(json.loads(bifocal("sources", "-l", tmp_path / "lib", "--json").stdout))
     second = json.loads(bifocal("ingest", demo_files, "-l", tmp_path / "lib", "--json").stdout)
     assert "Traceback" not in err
@@ -193,6 +196,46 @@ def test_a_redis_that_is_gone_is_one_line_without_its_password(demo_library: Pat
     line = refused(bifocal("ask", "Hello?", "-l", demo_library, env=env))
     assert "127.0.0.1:1" in line
     assert "hunter2" not in line
+
+
+def test_a_step_that_fails_is_one_line_without_a_word_of_the_key(demo_library: Path) -> None:
+    env = {
+        **os.environ,
+        "BIFOCAL_MODEL_URL": "http://127.0.0.1:9/v1",
+        "BIFOCAL_MODEL_KEY": "sk-hunter2",
+    }
+    line = refused(bifocal("ask", "Hello?", "-m", "openai:x", "-l", demo_library, env=env))
+    assert "openai:x" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("BIFOCAL_MODLE", "x"), ("BIFOCAL_WEIGHTS", "bm52=3"), ("BIFOCAL_WEIGHTS", "bm25=nan")],
+)
+def test_a_setting_in_the_environment_that_cannot_be_used_is_one_line(
+    demo_library: Path, name: str, value: str
+) -> None:
+    line = refused(bifocal("sources", "-l", demo_library, env={**os.environ, name: value}))
+    assert name.removeprefix("BIFOCAL_").lower() in line
+
+
+def test_only_files_that_cannot_be_read_end_with_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty.pdf").write_bytes(b"")
+    (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.4 nothing")
+    result = bifocal("ingest", tmp_path / "empty.pdf", tmp_path / "bad.pdf", "-l", tmp_path / "lib")
+    assert result.returncode == 1
+    assert "empty.pdf" in "".join(result.stdout.split())
+    assert bifocal("ingest", "", "-l", tmp_path / "lib").returncode == 2
+
+
+def test_status_shows_no_password(demo_library: Path) -> None:
+    for url in ("redis://:hunter2@localhost/0", "redis://localhost/0?password=hunter2"):
+        env = {**os.environ, "BIFOCAL_REDIS_URL": url}
+        result = bifocal("status", "-l", demo_library, env=env)
+        assert result.returncode == 0
+        assert "localhost" in result.stdout
+        assert "hunter2" not in result.stdout + result.stderr
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_questions_are_of_every_kind() -> None:
     last = QUESTIONS[-1]
     talk = [q for q in QUESTIONS[-3:] if q.picture]
     assert last.follows
-    assert "second picture" in last.text
+    assert "third picture" in last.text
     assert len(talk) == 2, "the last conversation has two pictures before it speaks of the second"
 
 

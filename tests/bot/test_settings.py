@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -32,8 +33,29 @@ def test_an_unknown_setting_is_refused_with_the_nearest_known_one() -> None:
         Settings.load(evidnce=3)
 
 
-def test_unknown_names_in_the_environment_are_left_alone() -> None:
+def test_an_unknown_name_in_the_environment_is_refused_but_for_that_of_the_file() -> None:
     assert Settings.load(environ={"BIFOCAL_CONFIG": "x"}) == Settings.load()
+    with pytest.raises(SettingsError, match="did you mean model"):
+        Settings.load(environ={"BIFOCAL_MODLE": "x"})
+
+
+def test_model_options_come_from_the_environment_as_json_and_are_never_shown() -> None:
+    environ = {"BIFOCAL_MODEL_OPTIONS": '{"temperature": 0.2}'}
+    assert Settings.load(environ=environ).model_options == {"temperature": 0.2}
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(environ={"BIFOCAL_MODEL_OPTIONS": "api_key=hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_names_of_fusions_and_runs_are_those_that_there_are() -> None:
+    from bot.settings import FUSIONS as NAMED
+    from bot.settings import RUNS
+    from retrievers.evidence import Query
+    from retrievers.fusion import FUSIONS, default_weights
+
+    assert set(NAMED) == set(FUSIONS)
+    query = Query(text="x", picture_words="x", vectors={"look": np.zeros((1, 2), np.float32)})
+    assert set(default_weights(None, None, query)) <= set(RUNS)
 
 
 def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path) -> None:

@@ -182,10 +182,11 @@ async def test_a_cancelled_turn_leaves_no_trace_and_the_next_one_works(open_bot:
 async def test_an_answer_that_takes_too_long_is_ended_with_the_setting_that_allows_more(
     open_bot: Any,
 ) -> None:
-    model = ScriptedChat(says=["It "], stalls_after=0)
-    async with open_bot(model, answer_seconds=0.2) as bot:
-        with pytest.raises(TurnError, match="answer_seconds"):
-            await bot.ask("How tall?")
+    for stalls_after in (0, 1):
+        model = ScriptedChat(says=["It ", "is "], stalls_after=stalls_after)
+        async with open_bot(model, answer_seconds=0.2) as bot:
+            with pytest.raises(TurnError, match="answer_seconds"):
+                await bot.ask("How tall?")
 
 
 async def test_marks_that_name_no_source_are_a_notice_and_no_citation(open_bot: Any) -> None:
@@ -316,6 +317,11 @@ async def test_pictures_of_turns_at_once_get_numbers_of_their_own_and_citations_
             )
         )
         found = await bot.conversation("c")
+        refs = {p.number: p.sha256 for p in found.pictures}
+        for turn in found.turns:
+            (cited,) = turn.citations
+            assert refs[cited["picture"]] == cited["media"]
+            assert cited["evidence"] == f"shown:{turn.question.pictures[0]}"
         for colour, answer in zip(colours, answers, strict=True):
             (citation,) = answer.citations
             data = await bot.cited_picture(answer, citation)
@@ -323,3 +329,31 @@ async def test_pictures_of_turns_at_once_get_numbers_of_their_own_and_citations_
             assert pixel == Image.new("RGB", (1, 1), colour).getpixel((0, 0))
     assert sorted(p.number for p in found.pictures) == [1, 2, 3]
     assert len({answer.citations[0].picture for answer in answers}) == 3
+
+
+async def test_words_of_the_library_picture_that_was_recognised_reach_the_writer(
+    open_bot: Any,
+) -> None:
+    lighthouse = next(q for q in questions() if q.text == "How tall is this?")
+    assert lighthouse.picture is not None
+    async with open_bot() as bot:
+        await bot.ask(lighthouse.text, images=[lighthouse.picture], conversation="c")
+        saved = await bot.conversation("c")
+    assert "lighthouse of Skerrin Head" in saved.turns[0].ledger["about"]
+
+
+async def test_earlier_pictures_beyond_the_limit_are_left_out_and_said(open_bot: Any) -> None:
+    async with open_bot(ScriptedChat(says=["Hm."]), pictures_per_turn=2) as bot:
+        for colour in ("red", "green", "blue"):
+            await bot.ask("Look.", images=[Image.new("RGB", (8, 8), colour)], conversation="c")
+        answer = await bot.ask("Compare pictures 1, 2 and 3.", conversation="c")
+    shown = [e for e in answer.evidence if e.evidence.id.startswith("shown:")]
+    assert len(shown) == 2
+    assert "only 2 of the 3 earlier pictures were looked at" in answer.notices
+
+
+async def test_turns_that_were_not_loaded_are_said(open_bot: Any) -> None:
+    async with open_bot(ScriptedChat(says=["Hm."]), history_turns=2) as bot:
+        for _ in range(4):
+            answer = await bot.ask("How tall is the lighthouse?", conversation="c")
+    assert "only the last 2 of 3 turns were looked at" in answer.notices

@@ -121,4 +121,4 @@ def test_a_title_is_one_short_line() -> None:
     long = Turn("t", Message("why  \n is " + "it so " * 40), Message(), 0.0)
     assert len(title(long, ())) <= 80
     assert "\n" not in title(long, ())
-    assert title(Turn("t", Message(), Message(), 0.0), (PICTURE,)) == "ein Hund"
+    assert title(Turn("t", Message(), Message(), 0.0), (PICTURE,)) == "(Hund.webp)"

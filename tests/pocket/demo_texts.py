@@ -267,6 +267,7 @@ QUESTIONS: tuple[dict[str, str | int | bool | None], ...] = (
         "picture": "query-2.jpg",
         "expect": "34 metres",
         "source": "skerrin-guide.md",
+        "follows": True,
     },
     {
         "text": "How long is the boat in this picture?",
@@ -276,7 +277,7 @@ QUESTIONS: tuple[dict[str, str | int | bool | None], ...] = (
         "follows": True,
     },
     {
-        "text": "Who owns the boat in the second picture?",
+        "text": "Who owns the boat in the third picture?",
         "expect": "Ingrid Sollund",
         "source": "boats.csv",
         "follows": True,
