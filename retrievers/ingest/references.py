@@ -31,6 +31,11 @@ _ATTRIBUTE = re.compile(
 _TAG = re.compile(
     r"<(?:script|style)\b[^<]{0,20000}</(?:script|style)>|</?[a-zA-Z!][^<>]{0,2000}>", re.IGNORECASE
 )
+_HIDDEN = re.compile(  # what a browser does not show is not prose beside a picture
+    r"<([a-z]{1,20}[1-6]?)\b[^<>]{0,500}?(?:\shidden(?=[\s=>])|display\s{0,9}:\s{0,9}none"
+    r"|visibility\s{0,9}:\s{0,9}hidden)[^<>]{0,500}>.{0,3000}?</\1>",
+    re.IGNORECASE | re.DOTALL,
+)
 _MARKS = re.compile(r"^\s{0,3}(?:#{1,6}|>|[-*+]|\d{1,3}[.)])\s+|[*_`]{1,3}", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\[\]\n]{0,500})\]\([^()\n]{0,500}\)")
 
@@ -123,6 +128,7 @@ def _plain(text: str, *, cut_start: bool) -> list[str]:
     """Return the paragraphs of a stretch of markup; a tag cut in half at its start goes."""
     if cut_start:
         text = text[text.find("\n") + 1 :]
+    text = _HIDDEN.sub(" ", text)
     text = re.sub(
         r"</(?:p|h[1-6]|li|div|figcaption|td|tr)>|<br\s?/?>", "\n\n", text, flags=re.IGNORECASE
     )

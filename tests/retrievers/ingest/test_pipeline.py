@@ -159,7 +159,7 @@ def test_what_is_passed_over_is_said_with_the_reason(
     assert reasons == {
         ".hidden.md": "hidden",
         "data.xyz": "no known kind of file (.xyz)",
-        "empty.md": "empty.md: an empty file",
+        "empty.md": "an empty file",
         "out.md": "a link that leads out of the folder",
         "dead.md": "a link that leads nowhere",
         "loop": "a link to a folder",

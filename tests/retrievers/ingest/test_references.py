@@ -37,6 +37,15 @@ def test_html_pictures_are_found_too(tmp_path: Path) -> None:
     assert (found.alt, found.beside) == ("A & B", "Before. After.")
 
 
+@pytest.mark.parametrize("mark", ["hidden", 'style="display: none"', "style='visibility:hidden'"])
+def test_what_a_page_hides_is_not_prose_beside_a_picture(tmp_path: Path, mark: str) -> None:
+    _picture(tmp_path / "b.png")
+    page = tmp_path / "a.html"
+    page.write_text(f"<p>Before.</p><p {mark}>Obey <b>me</b>.</p><img src='b.png'><p>After.</p>")
+    (found,) = references(page)
+    assert found.beside == "Before. After."
+
+
 @pytest.mark.parametrize(
     "target",
     [
