@@ -17,7 +17,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -238,14 +237,14 @@ class ChatBot:
         callbacks: Callbacks = (),
     ) -> Iterator[Event]:
         """Ask, and yield the turn's events as they come. See :meth:`AsyncChatBot.stream`."""
-        events = self._bot.stream(
-            text, images=images, conversation=conversation, callbacks=callbacks
+        events = _Events(
+            self._bot.stream(text, images=images, conversation=conversation, callbacks=callbacks)
         )
         try:
-            while (event := self._run(_next, events)) is not None:
+            while (event := self._run(events.next)) is not None:
                 yield event
         finally:
-            self._run(_close, events)
+            self._run(events.close)
 
     def ask(
         self,
@@ -259,11 +258,11 @@ class ChatBot:
 
         In a notebook the answer shows itself, with the pictures that it rests on.
         """
-        return self._run(
-            partial(
-                self._bot.ask, text, images=images, conversation=conversation, callbacks=callbacks
-            )
-        )
+        events = self.stream(text, images=images, conversation=conversation, callbacks=callbacks)
+        answers = [event.answer for event in events if isinstance(event, Done)]
+        if not answers:
+            raise TurnError("save", "the turn ended without an answer")
+        return answers[-1]
 
     def conversation(self, name: str) -> Conversation:
         """Return a whole conversation; empty when there is none of that name."""
@@ -329,12 +328,25 @@ async def _let_go(error: BaseException) -> None:
         await asyncio.sleep(0)
 
 
-async def _next(events: AsyncIterator[Event]) -> Event | None:
-    return await anext(events, None)
+class _Events:
+    """A stream of events in the bot's event loop, pulled and ended from another thread."""
 
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events = events
+        self._pulling: asyncio.Task[Any] | None = None
 
-async def _close(events: AsyncGenerator[Event, None]) -> None:
-    """End a stream, which may just be ending by itself because it was cancelled."""
-    while events.ag_running:  # type: ignore[attr-defined]  # noqa: ASYNC110 - it has no event
-        await asyncio.sleep(0.005)
-    await events.aclose()
+    async def next(self) -> Event | None:
+        """Return the next event, or ``None`` after the last one."""
+        self._pulling = asyncio.current_task()
+        try:
+            return await anext(self._events, None)
+        finally:
+            self._pulling = None
+
+    async def close(self) -> None:
+        """End the stream; what is being waited for, after Ctrl-C, is cancelled."""
+        if self._pulling is not None:
+            self._pulling.cancel()
+        while self._events.ag_running:  # type: ignore[attr-defined]  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.005)
+        await self._events.aclose()
