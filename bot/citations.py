@@ -12,7 +12,8 @@ from typing import Any
 from bot.events import Citation
 from retrievers.evidence import Box, Evidence, Line
 
-_MARK = re.compile(r"\[(\d{1,3})\]")
+#: A mark in an answer, ``[1]``
+MARK = re.compile(r"\[(\d{1,3})\]")
 _WORD = re.compile(r"\w+", re.UNICODE)
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 #: A line of writing counts as quoted when it holds this part of the statement's words, or more
@@ -23,7 +24,7 @@ def find_marks(text: str) -> list[tuple[int, str]]:
     """Return ``(number, statement)`` for each mark: the words between it and what came before."""
     marks: list[tuple[int, str]] = []
     start, statement = 0, ""
-    for match in _MARK.finditer(text):
+    for match in MARK.finditer(text):
         between = text[start : match.start()].strip(" \t\n.,;:")
         statement = _SENTENCE.split(between)[-1] if between else statement
         marks.append((int(match.group(1)), statement))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+from bot.citations import MARK
+from bot.show import source_name
 from memory.messages import PictureRef, Turn
 from prompts import Prompt
 from retrievers.evidence import Evidence
@@ -25,7 +27,6 @@ BYTES_PER_TOKEN = 3
 EVIDENCE_SHARE = 0.7
 
 _TAG = re.compile(r"<(?=\s*/?\s*source)", re.IGNORECASE)
-_MARK = re.compile(r"\[(\d{1,3})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,12 @@ def compose(
     prompts: Prompts,
     budget: Budget,
     references: Mapping[int, PictureRef] | None = None,
+    pictures_left: int = 0,
 ) -> Composition:
     """Return the messages: system, as many last turns as fit, then sources, pictures, question.
 
-    ``pictures`` come in order of importance. Evidence is kept in its rank order while it fits.
+    ``pictures`` come in order of importance; ``pictures_left`` is how many more there are, which
+    could not be shown in any case. Evidence is kept in its rank order while it fits.
     """
     system = prompts.answer.render()
     room = budget.tokens - budget.count(system) - budget.count(question) - 64
@@ -95,7 +98,9 @@ def compose(
     turns = _fit_turns(history, room, budget)
     words = prompts.question.render(sources="\n".join(blocks), question=question).strip()
     notices = _notices(
-        len(evidence), len(kept), len(pictures), len(shown), len(history), len(turns)
+        (len(kept), len(evidence)),
+        (len(shown), len(pictures) + pictures_left),
+        (len(turns), len(history)),
     )
     if cut:
         notices = ("the best piece of evidence was too long for the prompt, and was cut", *notices)
@@ -144,9 +149,8 @@ def _fit_sources(
 
 
 def _label(item: Evidence) -> str:
-    name = item.source.replace("\\", "/").rsplit("/", 1)[-1]
     page = f", page {item.page}" if item.page is not None else ""
-    return quote(f"{name}{page}").replace('"', "'").replace("\n", " ")
+    return quote(f"{source_name(item.source)}{page}").replace('"', "'")
 
 
 def _body(item: Evidence) -> str:
@@ -173,7 +177,7 @@ def _history_messages(
         notes = [_picture_note(number, references) for number in turn.question.pictures]
         words = "\n".join([*notes, quote(turn.question.text)]).strip()
         messages.append(HumanMessage(words or "(nothing)"))
-        messages.append(AIMessage(quote(_MARK.sub("", turn.answer.text)).strip() or "(nothing)"))
+        messages.append(AIMessage(quote(MARK.sub("", turn.answer.text)).strip() or "(nothing)"))
     return messages
 
 
@@ -200,15 +204,12 @@ def _parts(words: str, shown: Sequence[Shown]) -> list[str | dict[str, object]]:
 
 
 def _notices(
-    found: int, kept: int, pictures: int, shown: int, turns: int, turns_kept: int
+    evidence: tuple[int, int], pictures: tuple[int, int], turns: tuple[int, int]
 ) -> tuple[str, ...]:
-    notices = []
-    if kept < found:
-        notices.append(f"only {kept} of {found} pieces of evidence fitted into the prompt")
-    if shown < pictures:
-        notices.append(f"only {shown} of {pictures} pictures were shown to the model")
-    if turns_kept < turns:
-        notices.append(
-            f"only the last {turns_kept} of {turns} earlier turns fitted into the prompt"
-        )
-    return tuple(notices)
+    """Return what was left out; each pair is how many were kept, and of how many."""
+    said = (
+        (evidence, "only {} of {} pieces of evidence fitted into the prompt"),
+        (pictures, "only {} of {} pictures were shown to the model"),
+        (turns, "only the last {} of {} earlier turns fitted into the prompt"),
+    )
+    return tuple(text.format(kept, of) for (kept, of), text in said if kept < of)

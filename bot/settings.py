@@ -1,8 +1,8 @@
 """Settings: one frozen value, made from a TOML file, the environment and keyword arguments.
 
-Knows nothing of what the settings are used for. Both the environment and the file are passed in;
-:meth:`Settings.load` reads nothing else. Later wins: file, environment (``BIFOCAL_MODEL`` sets
-``model``), keywords.
+Knows nothing of what the settings are used for. :meth:`Settings.load` reads only the environment
+and the file that it is given; :meth:`Settings.usual` gives it the person's own. Later wins: file,
+environment (``BIFOCAL_MODEL`` sets ``model``), keywords.
 """
 
 import json
@@ -25,14 +25,10 @@ from pydantic import (
 )
 
 from bot.errors import SettingsError
+from retrievers.fusion import FUSIONS, RUNS
 
 PREFIX = "BIFOCAL_"
 CONFIG = "BIFOCAL_CONFIG"
-FUSIONS = ("weighted_average", "reciprocal_rank", "concatenation", "attention")
-RUNS = (
-    *("bm25", "dense", "bm25_picture"),
-    *("words", "words_dense", "words_picture", "look", "look_text"),
-)
 
 
 class Settings(BaseModel):

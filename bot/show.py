@@ -10,6 +10,7 @@ from html import escape
 
 from PIL import Image, ImageDraw
 
+from bot.citations import MARK
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer, Citation
 from retrievers.evidence import Box
@@ -19,7 +20,6 @@ BOX_COLOUR = (226, 61, 40)
 #: Longer side of a picture in a notebook, in pixels
 HTML_SIDE = 420
 
-_MARK = re.compile(r"\[(\d{1,3})\]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -73,7 +73,7 @@ def answer_html(answer: Answer) -> str:
         number = int(match.group(1))
         return f"<sup><b>[{number}]</b></sup>" if number in known else match.group(0)
 
-    words = _MARK.sub(mark, escape(plain(answer.text))).replace("\n", "<br>")
+    words = MARK.sub(mark, escape(plain(answer.text))).replace("\n", "<br>")
     rows = "".join(_citation_html(answer, citation) for citation in answer.citations)
     notes = "".join(f"<li>{escape(plain(n))}</li>" for n in answer.notices)
     return (

@@ -2,7 +2,7 @@
 
 Read :meth:`Steps.chain` first. What flows through the chain is a ``TurnState``, to which each
 step adds its own fields, and :mod:`bot.events`, which every step passes on. So
-``chain.astream(state)`` gives a turn's events as they come and, last, the finished state.
+``chain.astream(state)`` gives a turn's events as they come, and the finished state before ``done``.
 Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 """
 
@@ -93,8 +93,8 @@ class Steps:
         notices = [*conversation.notices, *unclear(reference)]
         if len(recalled) > most:
             notices.append(f"only {most} of the {len(recalled)} earlier pictures were looked at")
-        if conversation.total > len(conversation.turns) + len(conversation.notices):
-            kept = len(conversation.turns)
+        kept = self.parts.settings.history_turns
+        if conversation.total > kept:
             notices.append(f"only the last {kept} of {conversation.total} turns were looked at")
         for text in notices:
             yield Notice(text)
@@ -162,7 +162,9 @@ class Steps:
     async def compose(self, state: TurnState) -> Flow:
         """5: put evidence, pictures and history into messages, within the model's budget."""
         able, settings = self.parts.capabilities, self.parts.settings
-        shown = await asyncio.to_thread(self._pictures_to_show, state) if able.pictures else []
+        most = min(able.max_pictures, settings.pictures_shown)
+        numbers = _pictures_in(state.evidence) if able.pictures else []
+        shown = await asyncio.to_thread(self._pictures_to_show, state, numbers[:most])
         count = self.parts.model.get_num_tokens if able.counts_tokens else estimate_tokens
         prompt = compose(
             state.question or PICTURE_QUESTION,
@@ -172,18 +174,19 @@ class Steps:
             self.parts.prompts,
             Budget(
                 tokens=able.context_tokens - settings.answer_tokens,
-                pictures=min(able.max_pictures, settings.pictures_shown),
+                pictures=most,
                 count=count,
                 picture_tokens=able.picture_tokens,
             ),
             {p.number: p for p in state.conversation.pictures},
+            pictures_left=len(numbers) - len(shown),
         )
         notices = [] if able.reads_evidence else list(prompt.notices)  # it reads all of it
-        side = self.parts.settings.picture_side
+        side = settings.picture_side
         large = [p.ref.number for p in state.pictures if max(p.ref.width, p.ref.height) > side]
         if large and able.pictures:
-            numbers = ", ".join(map(str, large))
-            notices.append(f"the model was shown picture {numbers} at {side} pixels")
+            which = ", ".join(map(str, large))
+            notices.append(f"the model was shown picture {which} at {side} pixels")
         if state.pictures and not able.pictures and not able.reads_evidence:
             notices.append(
                 f"the model {self.parts.model_name} takes no pictures: it was given their words"
@@ -192,16 +195,16 @@ class Steps:
             yield Notice(text)
         yield replace(state, prompt=prompt, notices=(*state.notices, *notices))
 
-    def _pictures_to_show(self, state: TurnState) -> list[Shown]:
-        """Return the turn's own pictures, then the library's by rank, small enough for a model."""
+    def _pictures_to_show(self, state: TurnState, numbers: list[int]) -> list[Shown]:
+        """Return the pictures of these numbers of the evidence, small enough for a model."""
         shown = []
-        for number, item in enumerate(state.evidence, 1):
-            if item.kind != "picture" or item.media is None:
-                continue
+        for number in numbers:
+            item = state.evidence[number - 1]
             if number <= len(state.pictures):
                 image = state.pictures[number - 1].decoded.image
             else:
-                image = read_picture(self.parts.library.media(item.media), name=item.source).image
+                data = self.parts.library.media(item.media or "")
+                image = read_picture(data, name=item.source).image
             small = shrink(image, self.parts.settings.picture_side)
             shown.append(Shown(number, encode(small, "image/jpeg"), "image/jpeg"))
         return shown
@@ -277,6 +280,11 @@ class Steps:
             yield Notice(answer.notices[-1])
         yield state
         yield Done(answer)
+
+
+def _pictures_in(evidence: tuple[Evidence, ...]) -> list[int]:
+    """Return the numbers of the pictures: the turn's own come first, then the library's by rank."""
+    return [n for n, e in enumerate(evidence, 1) if e.kind == "picture" and e.media is not None]
 
 
 def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:

@@ -23,6 +23,12 @@ Runs = Mapping[str, Mapping[str, float]]
 Weights = Mapping[str, float]
 Fusion = Callable[[Runs, Weights], dict[str, float]]
 
+RUNS = (
+    *("bm25", "dense", "bm25_picture"),
+    *("words", "words_dense", "words_picture", "look", "look_text"),
+)
+"""The name of every run that there can be."""
+
 SAME_SCALE: Mapping[str, str] = MappingProxyType(
     {"words": "bm25", "words_dense": "dense", "words_picture": "bm25_picture"}
 )

@@ -48,12 +48,13 @@ def test_model_options_come_from_the_environment_as_json_and_are_never_shown() -
 
 
 def test_the_names_of_fusions_and_runs_are_those_that_there_are() -> None:
-    from bot.settings import FUSIONS as NAMED
-    from bot.settings import RUNS
     from retrievers.evidence import Query
-    from retrievers.fusion import FUSIONS, default_weights
+    from retrievers.fusion import FUSIONS, RUNS, default_weights
 
-    assert set(NAMED) == set(FUSIONS)
+    for name in FUSIONS:
+        assert Settings.load(fusion=name).fusion == name
+    with pytest.raises(SettingsError, match="attention"):
+        Settings.load(fusion="sum")
     query = Query(text="x", picture_words="x", vectors={"look": np.zeros((1, 2), np.float32)})
     assert set(default_weights(None, None, query)) <= set(RUNS)
 
