@@ -300,7 +300,9 @@ class RedisHistory:
 
         # each picture takes a transaction of its own
         if not await self._write(work, limit=30.0):
-            raise ConversationNotFound(f"there is no conversation {conversation!r}")
+            raise ConversationNotFound(
+                f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
+            )
 
     async def _forget(self, client: Any, conversation: str) -> bool:
         keys = [self._key(conversation, part) for part in ("turns", "pictures", "meta")]

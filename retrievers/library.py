@@ -71,7 +71,9 @@ class Library(LibraryReader):
             if create:
                 (path / "media").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LibraryError(f"{path}: cannot make it: {error.strerror or error}") from error
+            raise LibraryError(
+                f"{path}: cannot make it: {error.strerror or error}; give another folder"
+            ) from error
         library = cls(path)
         try:
             with library._connection() as connection:
