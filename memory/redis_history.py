@@ -301,7 +301,8 @@ class RedisHistory:
         # each picture takes a transaction of its own
         if not await self._write(work, limit=30.0):
             raise ConversationNotFound(
-                f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
+                f"there is no conversation {conversation!r};"
+                " `bifocal conversations list` names them"
             )
 
     async def _forget(self, client: Any, conversation: str) -> bool:
