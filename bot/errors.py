@@ -3,6 +3,7 @@
 BifocalError
 ├── SettingsError        a setting has a value that cannot be used
 ├── ModelError           the model that writes answers cannot be loaded or failed
+│   └── ModelBusy        it has too much to do; ``retry_after`` says when to ask again
 └── TurnError            one step of a turn failed; ``stage`` names it
 
 Beside it stand the trees of the packages below, which never import this one:
@@ -28,6 +29,14 @@ class SettingsError(BifocalError):
 
 class ModelError(BifocalError):
     """The model that writes answers cannot be loaded, or failed."""
+
+
+class ModelBusy(ModelError):
+    """The model has too many requests waiting; ask again in ``retry_after`` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class TurnError(BifocalError):
