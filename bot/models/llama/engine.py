@@ -1,295 +1,265 @@
-"""One model, one answer at a time: prompt -> tokens -> text, on a thread of its own.
+"""The engine of a local model: requests in, text as it comes; joins the parts of this package.
 
-Every native call that runs the model is made by that one thread, so callers need no lock: they wait
-in its queue. Correct before fast: each answer reads its whole prompt anew. Knows nothing of
-LangChain.
+Lives in the process that :mod:`~bot.models.llama.process` supervises. Whoever calls :meth:`submit`
+has the prompt rendered, tokenised and measured on their own thread; the model itself runs on the
+thread of :meth:`serve`. Knows nothing of LangChain or of the process around it.
 """
 
+import hashlib
 import os
-import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from bot.errors import ModelError
 from bot.models.llama.files import ModelFiles
-from bot.models.llama.native import Media, Native, Sampling
-from bot.models.llama.streaming import TextStream
-from bot.models.llama.template import ChatTemplate, Markup, Piece
+from bot.models.llama.job import Job, Put
+from bot.models.llama.kept import Kept
+from bot.models.llama.native import Native
+from bot.models.llama.pictures import Pictures
+from bot.models.llama.prompt import Cell, Mark, Tokenizer, tokens_of
+from bot.models.llama.scheduler import Scheduler
+from bot.models.llama.sequences import Sequences
+from bot.models.llama.template import ChatTemplate
+from bot.models.llama.values import Info, Line, Options, Pixels, Request
 
-_CONTROL, _USER_DEFINED = 1 << 3, 1 << 4
-#: The largest picture that is shown by default: what it costs is what pictures are budgeted at
-_PROBE = (1024, 1024)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to answer, and how. ``stops`` end the answer and are not part of it."""
-
-    pieces: Sequence[Piece]
-    max_tokens: int
-    sampling: Sampling
-    stops: Sequence[str] = ()
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How an answer went: tokens read and written, and why it ended (``stop`` or ``length``)."""
-
-    read: int = 0
-    written: int = 0
-    reason: str = "stop"
-
-
-@dataclass(eq=False)
-class Prompt:
-    """What the model reads: runs of tokens and pictures. ``tokens`` counts both."""
-
-    parts: list[list[int] | Media] = field(default_factory=list)
-
-    @property
-    def tokens(self) -> int:
-        """Return how much of the context it takes."""
-        return sum(p.tokens if isinstance(p, Media) else len(p) for p in self.parts)
+_SEQUENCES = 32  # conversations whose memory may be kept, beside those that are being answered
+_HEAD = 1 << 20  # bytes of a model's file that tell it from others, with its size and time
 
 
 class Engine:
-    """A loaded model and its thread. Make one with :meth:`open`."""
+    """A loaded model. Make one with :meth:`open`."""
 
-    def __init__(self, native: Native, context: int) -> None:
-        self._native = native
+    def __init__(self, native: Native, options: Options, kv_tokens: int, mark: str) -> None:
+        self._native, self._options = native, options
         self._guard = threading.Lock()  # nobody tokenises while the model is freed
-        self._closing = threading.Event()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="llama")
+        self._wake = threading.Condition()
+        self._closing = self._freed = False
+        self._serving: threading.Thread | None = None
+        self._tickets = count(1)
+        self._jobs: dict[int, Job] = {}
+        self._forget: list[str] = []
         self.files = native.files
-        self.context_tokens = min(context, native.trained_on or context)
-        self.sees = native.sees
+        self.context_tokens = min(options.context_tokens, native.trained_on or kv_tokens)
         source = native.template()
         if not source:
             raise ModelError(f"{self.files.text}: no chat template in it; use a chat model's file")
+        self._tokens = Tokenizer(native, source, self.context_tokens)
         self.template = ChatTemplate(
             source,
-            bos=self._name(native.bos()),
-            eos=self._name(native.eos()),
+            bos=self._tokens.written(native.bos()),
+            eos=self._tokens.written(native.eos()),
             owner=self.files.text.name,
         )
-        self.picture_tokens = self.count([Image.new("RGB", _PROBE)]) if self.sees else 0
+        home = None if options.cache is None else _private(options.cache) / mark[:32]
+        on_disk = options.cache_bytes // 2
+        self._kept = {
+            "pictures": Kept(options.picture_bytes, home and home / "pictures", on_disk),
+            "sequences": Kept(options.sequence_bytes, home and home / "sequences", on_disk),
+        }
+        self._pictures = Pictures(
+            native.eyes, self._kept["pictures"], model=self.files.text.name, fingerprint=mark
+        )
+        sequences = max(1, native.sequences)
+        self._sequences = Sequences(native, sequences, kv_tokens, self._kept["sequences"])
+        self._scheduler = Scheduler(native, self._sequences, self._pictures, options)
+        self.info = Info(
+            name=self.files.text.stem,
+            context_tokens=self.context_tokens,
+            sees=native.eyes is not None,
+            picture_side=native.eyes.largest_useful_side() if native.eyes else 0,
+            tools=self.template.supports_tools,
+            cuts=native.cuts,
+            fingerprint=mark,
+            description=native.describe(),
+        )
 
     @classmethod
-    def open(
-        cls,
-        files: ModelFiles,
-        *,
-        context: int = 4096,
-        threads: int | None = None,
-        gpu_layers: int | None = None,
-        batch: int = 512,
-    ) -> "Engine":
-        """Load a model. ``threads`` None means as many as this process may use."""
+    def open(cls, files: ModelFiles, options: Options) -> "Engine":
+        """Load a model. Raises ``ModelError`` for files and options that cannot be used."""
+        _check(options)
+        kv_tokens = max(options.kv_tokens or 2 * options.context_tokens, options.context_tokens)
         native = Native.open(
             files,
-            context=context,
-            threads=threads or _cores(),
-            gpu_layers=gpu_layers,
-            batch=batch,
+            options,
+            threads=options.threads or _cores(),
+            sequences=options.parallel + _SEQUENCES,
+            kv_tokens=kv_tokens,
         )
         try:
-            return cls(native, context)
+            return cls(native, options, kv_tokens, fingerprint(files, options))
         except BaseException:
             native.close()
             raise
 
-    def close(self) -> None:
-        """End the answer that is being written, let the thread end, free the model."""
-        self._closing.set()
-        self._worker.shutdown(wait=True, cancel_futures=True)
-        with self._guard:
-            self._native.close()
-
-    # tokens
-
-    def count(self, pieces: Sequence[Piece]) -> int:
-        """Return how many tokens the pieces take."""
-        prompt = self.prompt(pieces)
-        try:
-            return prompt.tokens
-        finally:
-            self.release(prompt)
+    # counting
 
     def tokens_of(self, text: str) -> list[int]:
         """Return the tokens of plain text, among which no control token ever is."""
         with self._guard:
             self._check_open()
-            return self._plain(text)
+            return self._tokens.plain(text)
 
-    def prompt(self, pieces: Sequence[Piece]) -> Prompt:
-        """Return what the model reads for these pieces; :meth:`release` it afterwards."""
-        prompt = Prompt()
+    def count(self, lines: Sequence[Line], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Return the tokens of a whole prompt; of pictures only the size matters."""
+        return tokens_of(self._cells(lines, tools, lambda _: ""))
+
+    def _cells(self, lines: Sequence[Line], tools: Sequence[Mapping[str, Any]], key: Any) -> Any:
+        pieces = self.template.render(list(lines), tools)
         with self._guard:
             self._check_open()
-            try:
-                for piece in pieces:
-                    prompt.parts.append(self._part(piece))
-            except BaseException:
-                self._free(prompt)
-                raise
-            first = prompt.parts[0] if prompt.parts else None
-            bos = self._native.bos()
-            if (
-                self._native.adds_bos()
-                and bos is not None
-                and isinstance(first, list)
-                and first[:1] != [bos]
-            ):
-                first.insert(0, bos)
-        return prompt
+            return self._tokens.cells(pieces, self._pictures.layout, key)
 
-    def release(self, prompt: Prompt) -> None:
-        """Free the pictures of a prompt."""
+    # answering
+
+    def submit(self, request: Request, put: Put) -> int:
+        """Let a request wait for its turn; return its ticket.
+
+        ``put`` is called on the model's thread with each ``Delta`` and lastly with one ``Outcome``
+        or ``ModelError``; it must be quick and must not raise. Raises ``ModelError`` for what
+        cannot be answered and ``ModelBusy`` when too many wait.
+        """
+        pixels: dict[str, Pixels] = {}
+
+        def key(picture: Pixels) -> str:
+            name = self._pictures.key(request.tenant, picture)
+            pixels[name] = picture
+            return name
+
+        cells: list[Cell] = self._cells(request.lines, request.tools, key)
+        room = self.context_tokens - tokens_of(cells)
+        if room < 1:
+            raise ModelError(
+                f"the prompt takes {tokens_of(cells)} tokens, {self.files.text.name} holds"
+                f" {self.context_tokens}: ask less, or raise context_tokens"
+            )
+        if not cells or isinstance(cells[-1], Mark):
+            raise ModelError(f"{self.files.text.name}: its chat template ends without any text")
+        limit = min(request.max_tokens, room)
+        job = Job(next(self._tickets), request, put, cells, pixels, limit)
+        with self._wake:
+            self._check_open()
+            self._scheduler.add(job)
+            self._jobs[job.ticket] = job
+            self._wake.notify()
+        return job.ticket
+
+    def cancel(self, ticket: int) -> None:
+        """End an answer; its ``Outcome`` still comes. Harmless when it has ended (any thread)."""
+        with self._wake:
+            job = self._jobs.get(ticket)
+            if job is None:
+                return
+            job.cancelled = True
+            if self._scheduler.reading(job):
+                self._native.abort()
+            self._wake.notify()
+
+    def forget(self, tenant: str) -> None:
+        """Drop what is kept for a tenant, in memory and on disk, before the next step."""
+        with self._wake:
+            self._forget.append(tenant)
+            self._wake.notify()
+
+    def stats(self) -> dict[str, float]:
+        """Return counters since the start, and how much is kept now."""
+        return {
+            **self._scheduler.counts,
+            "encoded_pictures": self._pictures.encoded,
+            "recalled_pictures": self._pictures.recalled,
+            "kept_tokens": self._sequences.tokens,
+            "picture_bytes": self._kept["pictures"].held,
+            "sequence_bytes": self._kept["sequences"].held,
+        }
+
+    def serve(self) -> None:
+        """Run the model on this thread until :meth:`close` is called."""
+        self._serving = threading.current_thread()
+        try:
+            while self._next():
+                self._scheduler.step()
+        finally:
+            self._serving = None
+            with self._wake:
+                self._closing = True
+                self._wake.notify_all()
+
+    def _next(self) -> bool:
+        """Wait until there is something to do; False when the end has come."""
+        with self._wake:
+            while not self._closing and self._scheduler.idle and not self._forget:
+                self._wake.wait()
+            self._native.abort(False)
+            tenants, self._forget = self._forget, []
+            self._jobs = {t: job for t, job in self._jobs.items() if not job.ended}
+        for tenant in tenants:
+            self._pictures.forget(tenant)
+            self._sequences.forget(tenant)
+        return not self._closing
+
+    def close(self) -> None:
+        """End what is being answered, keep what outlasts the process, free the model.
+
+        Safe to call twice and from any thread.
+        """
+        with self._wake:
+            self._closing = True
+            if not self._freed:
+                self._native.abort()
+            self._wake.notify_all()
+            serving = self._serving
+        if serving is not None and serving is not threading.current_thread():
+            serving.join()
         with self._guard:
-            self._free(prompt)
-
-    def is_control(self, token: int) -> bool:
-        """Return whether a token is of the kind that content must never become.
-
-        Control and end tokens, and such user-defined ones as the model's template writes.
-        """
-        attributes = self._native.attributes(token)
-        if attributes & _CONTROL or self._native.is_end(token):
-            return True
-        name = self._native.name(token).strip()
-        return bool(attributes & _USER_DEFINED and len(name) > 1 and name in self.template.source)
-
-    def _part(self, piece: Piece) -> list[int] | Media:
-        if isinstance(piece, Markup):
-            return self._native.tokenize(piece.text, control=True)
-        if isinstance(piece, str):
-            return self._plain(piece)
-        return self._native.look(piece)
-
-    def _plain(self, text: str) -> list[int]:
-        """Return the tokens of plain text.
-
-        llama.cpp leaves control tokens alone when told so, but still joins user-defined ones, and
-        some vocabularies spell a control token out of ordinary pieces: text that would come out
-        so is cut inside of them.
-        """
-        tokens = self._native.tokenize(text, control=False)
-        found = [t for t in dict.fromkeys(tokens) if self.is_control(t)]
-        if not found:
-            return tokens
-        if len(text) == 1:
-            raise ModelError(f"{text!r} is a control token of {self.files.text.name}")
-        names = [re.escape(name) for name in map(self._name, found) if len(name) > 1]
-        cuts = {m.start() + 1 for m in re.finditer("|".join(names), text)} if names else set()
-        edges = sorted({0, len(text), *(cuts or {len(text) // 2})})
-        return [t for a, b in pairwise(edges) for t in self._plain(text[a:b])]
-
-    def _name(self, token: int | None) -> str:
-        if token is None:
-            return ""
-        return self._native.piece(token, control=True).decode("utf-8", "replace")
-
-    def _free(self, prompt: Prompt) -> None:
-        for part in prompt.parts:
-            if isinstance(part, Media):
-                self._native.forget(part)
-        prompt.parts.clear()
+            if self._freed:
+                return
+            self._freed = True
+            self._scheduler.fail_all(f"{self.files.text.name} was closed; open it again")
+            self._sequences.save()
+            for kept in self._kept.values():
+                kept.close()
+            self._native.close()
 
     def _check_open(self) -> None:
-        if self._closing.is_set():
+        if self._closing:
             raise ModelError(f"{self.files.text.name} was closed; open it again")
 
-    # answers
 
-    def submit(
-        self, request: Request, put: Callable[[str | Outcome], Any], cancelled: threading.Event
-    ) -> Future[None]:
-        """Answer on the model's thread: ``put`` gets the text as it comes, then the outcome.
+def fingerprint(files: ModelFiles, options: Options) -> str:
+    """Return what tells these files, read in this way, from all others: 64 hex digits.
 
-        ``cancelled`` is looked at between tokens, and between the batches of the prompt.
-        """
+    Sizes, times and the first MiB of each file, the version of the binding, and the options that
+    change what is computed.
+    """
+    import llama_cpp
 
-        def work() -> None:
-            outcome = Outcome()
-            for text in self._answer(request, outcome, cancelled):
-                put(text)
-            put(outcome)
+    digest = hashlib.sha256(repr((llama_cpp.__version__, options.kv_type)).encode())
+    for path in (files.text, files.projector):
+        if path is not None:
+            found = path.stat()
+            digest.update(repr((found.st_size, found.st_mtime_ns)).encode())
+            with path.open("rb") as file:
+                digest.update(file.read(_HEAD))
+    return digest.hexdigest()
 
-        try:
-            return self._worker.submit(work)
-        except RuntimeError as error:
-            raise ModelError(f"{self.files.text.name} was closed; open it again") from error
 
-    def _answer(
-        self, request: Request, outcome: Outcome, cancelled: threading.Event
-    ) -> Iterator[str]:
-        prompt = self.prompt(request.pieces)
-        try:
-            outcome.read = prompt.tokens
-            room = self.context_tokens - outcome.read
-            if room < 1:
-                raise ModelError(
-                    f"the prompt takes {outcome.read} tokens, {self.files.text.name} holds"
-                    f" {self.context_tokens}: ask less, or raise context_tokens"
-                )
-            self._native.clear(request.sampling)
-            position = self._read(prompt, cancelled)
-            limit = min(request.max_tokens, room)
-            yield from self._write(position, limit, request.stops, outcome, cancelled)
-        finally:
-            self.release(prompt)
+def _private(folder: Path) -> Path:
+    """Return a folder that only its owner can look into."""
+    folder = folder.expanduser()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"cache {folder}: {error.strerror}; choose another folder") from error
+    return folder
 
-    def _read(self, prompt: Prompt, cancelled: threading.Event) -> int:
-        position, size = 0, self._native.batch_size
-        for n, part in enumerate(prompt.parts):
-            if isinstance(part, Media):
-                for m, (chunk, _, _) in enumerate(part.kinds):
-                    if self._left(cancelled):
-                        return position
-                    last = n == len(prompt.parts) - 1 and m == len(part.kinds) - 1
-                    position = self._native.decode_chunk(chunk, position, last=last)
-                continue
-            for at in range(0, len(part), size):
-                if self._left(cancelled):
-                    return position
-                position = self._native.decode_tokens(part[at : at + size], position)
-        return position
 
-    def _write(
-        self,
-        position: int,
-        limit: int,
-        stops: Sequence[str],
-        outcome: Outcome,
-        cancelled: threading.Event,
-    ) -> Iterator[str]:
-        stream = TextStream(stops)
-        while not self._left(cancelled):
-            token = self._native.sample()
-            outcome.written += 1
-            if self._native.is_end(token):
-                break
-            if text := stream.feed(self._native.piece(token)):
-                yield text
-            if stream.stopped:
-                break
-            if outcome.written >= limit:
-                outcome.reason = "length"
-                break
-            position = self._native.decode_tokens([token], position)
-        if not cancelled.is_set():
-            self._check_open()
-        if text := stream.finish():
-            yield text
-
-    def _left(self, cancelled: threading.Event) -> bool:
-        return cancelled.is_set() or self._closing.is_set()
+def _check(options: Options) -> None:
+    least = {"context_tokens": 16, "parallel": 1, "waiting": 0, "batch": 16}
+    for name, value in least.items():
+        if getattr(options, name) < value:
+            raise ModelError(f"{name} is {getattr(options, name)}; it must be at least {value}")
 
 
 def _cores() -> int:

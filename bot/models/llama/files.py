@@ -7,7 +7,8 @@ no proof that a file is whole: that is what a pinned hash is for.
 
 import mmap
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,13 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF file says of itself: its architecture, its name, how many tensors it holds."""
+    """What a GGUF file says of itself: its architecture, its name, how many tensors it holds, and
+    the whole numbers among its keys."""
 
     architecture: str
     name: str
     tensors: int
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 def parse_files(text: str) -> ModelFiles:
@@ -137,6 +140,7 @@ class _Reader:
             architecture=str(found["general.architecture"]),
             name=str(found.get("general.name", "")),
             tensors=tensors,
+            numbers={key: value for key, value in found.items() if isinstance(value, int)},
         )
 
     def _tensor_offset(self) -> int:

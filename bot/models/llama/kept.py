@@ -39,6 +39,13 @@ class Kept:
             self._remember(tenant, name, blob)
         return blob
 
+    def has(self, tenant: str, name: str) -> bool:
+        """Return whether a blob is in memory, or its file is on the disk."""
+        with self._lock:
+            if (tenant, name) in self._blobs:
+                return True
+        return self._folder is not None and self._path(tenant, name).exists()
+
     def put(self, tenant: str, name: str, blob: bytes, *, to_disk: bool = True) -> None:
         """Keep ``blob``; on disk a little later, unless the disk cannot keep up."""
         self._remember(tenant, name, blob)
@@ -94,7 +101,7 @@ class Kept:
             self._bytes = 0
 
     @property
-    def bytes(self) -> int:
+    def held(self) -> int:
         """Bytes in memory."""
         return self._bytes
 

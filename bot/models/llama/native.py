@@ -1,9 +1,10 @@
-"""llama.cpp and its mtmd, one model at a time: handles, tokens, batches, pictures.
+"""llama.cpp, one model at a time: vocabulary, sequences, batches, sampling.
 
-The only module that calls native code. Calls are not guarded against each other: whoever holds a
-``Native`` sees to it that ``decode_*``, ``sample`` and ``clear`` come from one thread at a time
-(tokenising reads the vocabulary only, and may go on beside them). Knows nothing of messages,
-templates or text streams. Opens no address, and leaves llama_cpp's disk cache alone: it unpickles.
+With ``batch``, ``eyes``, ``gpu`` and ``sampler`` all that calls native code. Tokenising reads the
+vocabulary only, and may go on from any thread; all else must come from one thread at a time, but
+for :meth:`Native.abort`.
+Knows nothing of messages, templates, conversations or text streams. Opens no address, and leaves
+llama_cpp's disk cache alone: it unpickles.
 """
 
 import ctypes
@@ -11,63 +12,69 @@ import logging
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 
 from bot.errors import ModelError
+from bot.models.llama import gpu
+from bot.models.llama.batch import Batch
+from bot.models.llama.eyes import Eyes
 from bot.models.llama.files import ModelFiles
+from bot.models.llama.sampler import Sampler
+from bot.models.llama.values import LogProb, Options, Sampling
 
 _log = logging.getLogger(__name__)
 _ERROR = 4  # GGML_LOG_LEVEL_ERROR
 _errors: deque[str] = deque(maxlen=8)
 _callbacks: list[Any] = []  # kept for as long as native code may call them
+_KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}  # ggml_type
+_FLASH = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type
+
+NO_ROOM, ABORTED = 1, 2  # what llama_decode returns
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the next token is drawn. ``temperature`` 0 takes the likeliest and ignores the rest."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Picture rows to read: float32, tokens x width, and their positions (1 or 4 x tokens)."""
 
-    temperature: float = 0.0
-    top_p: float = 0.95
-    top_k: int = 40
-    seed: int | None = None
-
-
-@dataclass(eq=False)
-class Media:
-    """A picture as the model takes it: native chunks, their tokens and their positions."""
-
-    chunks: Any
-    tokens: int
-    positions: int
-    kinds: tuple[tuple[Any, int, bool], ...] = field(repr=False)  # chunk, tokens, is a picture
+    rows: NDArray[np.float32]
+    places: NDArray[np.int32]
+    whole: bool = False
 
 
 class Native:
     """A loaded model. Make one with :meth:`open`; ``close`` frees everything."""
 
-    def __init__(self, files: ModelFiles, model: Any, context: Any, batch_size: int) -> None:
+    def __init__(self, files: ModelFiles, model: Any, context: Any, options: Options) -> None:
         import llama_cpp.llama_cpp as low
-        import llama_cpp.mtmd_cpp as mtmd
 
-        self.files, self.batch_size = files, batch_size
-        self._low, self._mtmd = low, mtmd
-        self._model, self._context, self._eyes = model, context, None
+        self.files, self._low = files, low
+        self._model, self._context = model, context
         self._vocab = low.llama_model_get_vocab(model)
-        self._batch = low.llama_batch_init(batch_size, 0, 1)
-        self._sampler: Any = None
+        self._memory = low.llama_get_memory(context)
+        self.vocabulary = int(low.llama_vocab_n_tokens(self._vocab))
+        self.batch_size = int(low.llama_n_batch(context))
+        self.sequences = int(low.llama_n_seq_max(context))
         self.trained_on = int(low.llama_model_n_ctx_train(model))
+        self.window = int(low.llama_model_n_swa(model))
+        self.cuts = not (low.llama_model_is_recurrent(model) or low.llama_model_is_hybrid(model))
+        self.eyes: Eyes | None = None
+        self._batch = Batch(low, self.batch_size)
+        self._flag = ctypes.create_string_buffer(2)
+        self._stop = _c_string_length(low)
+        low.llama_set_abort_callback(context, self._stop, self._flag)
 
     @classmethod
     def open(
-        cls, files: ModelFiles, *, context: int, threads: int, gpu_layers: int | None, batch: int
+        cls, files: ModelFiles, options: Options, *, threads: int, sequences: int, kv_tokens: int
     ) -> "Native":
         """Load the files, which :mod:`~bot.models.llama.files` has looked into.
 
-        ``gpu_layers`` None means all where llama.cpp was built for a GPU, else none; -1 is all.
-        Raises ``ModelError`` with llama.cpp's own last complaint.
+        ``kv_tokens`` are shared by ``sequences`` sequences. Raises ``ModelError`` with llama.cpp's
+        own first complaint.
         """
         try:
             import llama_cpp.llama_cpp as low
@@ -78,18 +85,19 @@ class Native:
         _listen()
         low.llama_backend_init()
         params = low.llama_model_default_params()
-        offload = low.llama_supports_gpu_offload()
-        params.n_gpu_layers = (-1 if offload else 0) if gpu_layers is None else gpu_layers
+        params.n_gpu_layers = gpu.layers_that_fit(files, options.gpu_layers)
         model = low.llama_model_load_from_file(os.fsencode(files.text), params)
         if not model:
             raise ModelError(f"{files.text}: llama.cpp cannot load it{_complaint()}")
-        size = min(context, int(low.llama_model_n_ctx_train(model)) or context)
-        batch = max(1, min(batch, size))
-        handle = low.llama_init_from_model(model, _context_params(low, size, threads, batch))
+        if low.llama_model_is_recurrent(model) or low.llama_model_is_hybrid(model):
+            sequences = options.parallel  # each holds a whole state, used or not
+        handle = low.llama_init_from_model(
+            model, _context_params(low, options, threads, sequences, kv_tokens)
+        )
         if not handle:
             low.llama_model_free(model)
-            raise ModelError(f"{files.text}: no context of {size} tokens{_complaint()}")
-        native = cls(files, model, handle, batch)
+            raise ModelError(f"{files.text}: no context of {kv_tokens} tokens{_complaint()}")
+        native = cls(files, model, handle, options)
         try:
             native._open_eyes(threads, gpu=params.n_gpu_layers != 0)
         except BaseException:
@@ -100,34 +108,22 @@ class Native:
     def _open_eyes(self, threads: int, *, gpu: bool) -> None:
         if self.files.projector is None:
             return
-        params = self._mtmd.mtmd_context_params_default()
-        params.use_gpu, params.print_timings, params.warmup = gpu, False, False
-        params.n_threads = threads
-        path = os.fsencode(self.files.projector)
-        self._eyes = self._mtmd.mtmd_init_from_file(path, self._model, params)
-        if not self._eyes:
+        width = int(self._low.llama_model_n_embd_inp(self._model))
+        self.eyes = Eyes.open(self.files, self._model, width, threads=threads, gpu=gpu)
+        if self.eyes is None:
             raise ModelError(
                 f"{self.files.projector}: not a projector for {self.files.text.name}{_complaint()}"
             )
-        if not self._mtmd.mtmd_support_vision(self._eyes):
-            raise ModelError(f"{self.files.projector}: a projector without vision")
 
     def close(self) -> None:
         """Free the model. Safe to call twice; nothing else may be called afterwards."""
         if self._model is None:
             return
-        self._free_sampler()
-        if self._eyes:
-            self._mtmd.mtmd_free(self._eyes)
-        self._low.llama_batch_free(self._batch)
+        if self.eyes:
+            self.eyes.close()
         self._low.llama_free(self._context)
         self._low.llama_model_free(self._model)
-        self._model = self._context = self._eyes = self._vocab = None
-
-    @property
-    def sees(self) -> bool:
-        """Whether pictures can be given."""
-        return bool(self._eyes)
+        self._model = self._context = self.eyes = self._vocab = self._memory = None
 
     # the vocabulary
 
@@ -135,6 +131,12 @@ class Native:
         """Return the chat template in the model's file."""
         found = self._low.llama_model_chat_template(self._model, None)
         return None if found is None else bytes(found).decode("utf-8", "replace")
+
+    def describe(self) -> str:
+        """Return llama.cpp's own short description, such as ``llama 135M Q8_0``."""
+        buffer = ctypes.create_string_buffer(128)
+        self._low.llama_model_desc(self._model, buffer, 128)
+        return buffer.value.decode("utf-8", "replace")
 
     def bos(self) -> int | None:
         """Return the token that begins a text, where the vocabulary has one."""
@@ -185,127 +187,132 @@ class Native:
                 return list(tokens[:found])
             size = -found
 
-    # pictures
+    # sequences
 
-    def look(self, image: Image.Image) -> Media:
-        """Return the picture cut up as the model takes it; :meth:`forget` frees it."""
-        if not self._eyes:
-            raise ModelError(
-                f"{self.files.text.name} takes no pictures: it has no projector;"
-                " name one with llama:TEXT.gguf+MMPROJ.gguf"
-            )
-        pixels = image.convert("RGB").tobytes()
-        data = (ctypes.c_uint8 * len(pixels)).from_buffer_copy(pixels)
-        bitmap = self._mtmd.mtmd_bitmap_init(image.width, image.height, data)
-        chunks = self._mtmd.mtmd_input_chunks_init()
-        try:
-            part = self._mtmd.mtmd_input_part(None, bitmap)
-            parts = (ctypes.POINTER(self._mtmd.mtmd_input_part) * 1)(ctypes.pointer(part))
-            code = self._mtmd.mtmd_tokenize_from_parts(self._eyes, chunks, parts, 1, False)
-            if code != 0:
-                raise ModelError(f"a picture of {image.width}x{image.height} cannot be prepared")
-            return self._media(chunks)
-        except BaseException:
-            self._mtmd.mtmd_input_chunks_free(chunks)
-            raise
-        finally:
-            self._mtmd.mtmd_bitmap_free(bitmap)
+    def cut(self, sequence: int, position: int) -> bool:
+        """Forget what stands at ``position`` and after it; False when the model cannot.
 
-    def _media(self, chunks: Any) -> Media:
-        mtmd = self._mtmd
-        kinds = []
-        for n in range(mtmd.mtmd_input_chunks_size(chunks)):
-            chunk = mtmd.mtmd_input_chunks_get(chunks, n)
-            tokens = int(mtmd.mtmd_input_chunk_get_n_tokens(chunk))
-            pictured = mtmd.mtmd_input_chunk_get_type(chunk) == mtmd.MTMD_INPUT_CHUNK_TYPE_IMAGE
-            whole = pictured and mtmd.mtmd_decode_use_non_causal(self._eyes, chunk)
-            if whole and tokens > self.batch_size:  # llama.cpp would abort the process
-                raise ModelError(
-                    f"a picture takes {tokens} tokens at once, a batch {self.batch_size}:"
-                    f" set batch to {tokens} or more"
-                )
-            kinds.append((chunk, tokens, pictured))
-        return Media(
-            chunks,
-            int(mtmd.mtmd_helper_get_n_tokens(chunks)),
-            int(mtmd.mtmd_helper_get_n_pos(chunks)),
-            tuple(kinds),
-        )
+        A sliding window may have forgotten what comes before, too: that counts as cannot.
+        """
+        memory, low = self._memory, self._low
+        if not low.llama_memory_seq_rm(memory, sequence, position, -1):
+            return False
+        if position == 0 or not self.window:
+            return True
+        first = int(low.llama_memory_seq_pos_min(memory, sequence))
+        return first >= 0 and first <= max(0, position - self.window)
 
-    def forget(self, media: Media) -> None:
-        """Free a picture that :meth:`look` made."""
-        chunks, media.chunks = media.chunks, None
-        if chunks is not None:
-            self._mtmd.mtmd_input_chunks_free(chunks)
+    def clear(self, sequence: int) -> None:
+        """Forget a whole sequence."""
+        self._low.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
-    # running
+    def copy(self, source: int, target: int, position: int) -> None:
+        """Let ``target``, which is empty, begin with ``source`` up to ``position`` (-1: all)."""
+        self._low.llama_memory_seq_cp(self._memory, source, target, 0, position)
 
-    def clear(self, sampling: Sampling) -> None:
-        """Forget what was read, and make ready to draw tokens as ``sampling`` says."""
-        self._low.llama_memory_clear(self._low.llama_get_memory(self._context), True)
-        self._free_sampler()
-        low = self._low
-        chain = low.llama_sampler_chain_init(low.llama_sampler_chain_default_params())
-        if sampling.temperature <= 0:
-            links = [low.llama_sampler_init_greedy()]
-        else:
-            seed = int.from_bytes(os.urandom(4)) if sampling.seed is None else sampling.seed
-            links = [
-                low.llama_sampler_init_top_k(sampling.top_k),
-                low.llama_sampler_init_top_p(sampling.top_p, 1),
-                low.llama_sampler_init_temp(sampling.temperature),
-                low.llama_sampler_init_dist(seed % 0xFFFFFFFF),
-            ]
-        for link in links:
-            low.llama_sampler_chain_add(chain, link)
-        self._sampler = chain
+    def save(self, sequence: int) -> bytes:
+        """Return the state of a sequence, or nothing when it cannot be had."""
+        low, context = self._low, self._context
+        size = int(low.llama_state_seq_get_size(context, sequence))
+        buffer = (ctypes.c_uint8 * size)()
+        written = int(low.llama_state_seq_get_data(context, buffer, size, sequence))
+        return bytes(buffer) if written == size else b""
 
-    def decode_tokens(self, tokens: Sequence[int], position: int) -> int:
-        """Read at most ``batch_size`` tokens from ``position`` on; return the next position."""
+    def restore(self, sequence: int, state: bytes) -> bool:
+        """Put a saved state into an empty sequence; False, and empty still, when it does not fit.
+
+        ``state`` must be what :meth:`save` returned, byte for byte: native code reads it.
+        """
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        low, context = self._low, self._context
+        if low.llama_state_seq_set_data(context, buffer, len(state), sequence):
+            return True
+        self.clear(sequence)
+        return False
+
+    # reading
+
+    def abort(self, stop: bool = True) -> None:
+        """Make the reading that is going on stop soon (any thread), or let the next one run."""
+        self._flag[0] = b"x" if stop else b"\0"
+
+    def read(
+        self,
+        tokens: Sequence[int],
+        places: Sequence[int],
+        sequences: Sequence[int],
+        wanted: Sequence[int],
+    ) -> int:
+        """Read tokens of several sequences in one batch.
+
+        ``wanted`` are the indexes whose next token will be asked for. Returns 0, or ``NO_ROOM``
+        (nothing was read), ``ABORTED``, or a negative number; then some may have been read.
+        """
         batch = self._batch
-        batch.n_tokens = len(tokens)
-        for n, token in enumerate(tokens):
-            batch.token[n], batch.pos[n] = token, position + n
-            batch.n_seq_id[n], batch.seq_id[n][0] = 1, 0
-            batch.logits[n] = n == len(tokens) - 1
-        code = self._low.llama_decode(self._context, batch)
-        if code != 0:
-            raise ModelError(f"{self.files.text.name}: llama.cpp failed to read ({code})")
-        return position + len(tokens)
+        batch.fill(len(tokens), np.asarray(places, dtype=np.int32)[None], sequences, wanted)
+        batch.tokens[: len(tokens)] = tokens
+        return int(self._low.llama_decode(self._context, batch.of_tokens()))
 
-    def decode_chunk(self, chunk: Any, position: int, *, last: bool) -> int:
-        """Read one chunk of a :class:`Media`, seeing it if it is a picture; as above."""
-        after = self._low.llama_pos(0)
-        code = self._mtmd.mtmd_helper_eval_chunk_single(
-            self._eyes,
-            self._context,
-            chunk,
-            position,
-            0,
-            self.batch_size,
-            last,
-            ctypes.byref(after),
+    def see(self, picture: Rows, sequence: int) -> int:
+        """Read picture rows of one sequence; returns what :meth:`read` returns."""
+        batch = self._batch
+        batch.fill(len(picture.rows), picture.places, [sequence] * len(picture.rows), ())
+        if picture.whole:
+            self._low.llama_set_causal_attn(self._context, False)
+        try:
+            rows = np.ascontiguousarray(picture.rows)
+            return int(self._low.llama_decode(self._context, batch.of_rows(rows)))
+        finally:
+            if picture.whole:
+                self._low.llama_set_causal_attn(self._context, True)
+
+    # writing
+
+    def sampler(self, sampling: Sampling) -> Sampler:
+        """Return what draws tokens; close it after use. Raises ``ModelError`` for a bad grammar."""
+        return Sampler(self._low, self._context, self._vocab, sampling)
+
+    def logprobs(self, index: int, token: int, top: int) -> LogProb:
+        """Return how likely ``token`` was at a wanted index of the last batch, and the likeliest.
+
+        log softmax over the whole vocabulary, before any sampling setting.
+        """
+        found = self._low.llama_get_logits_ith(self._context, index)
+        logits = np.ctypeslib.as_array(found, (self.vocabulary,)).astype(np.float64)
+        logits -= logits.max()
+        logits -= np.log(np.exp(logits).sum())
+        best = np.argsort(-logits)[:top]
+        return LogProb(
+            self._shown(token),
+            float(logits[token]),
+            tuple((self._shown(int(t)), float(logits[t])) for t in best),
         )
-        if code != 0:
-            raise ModelError(f"{self.files.text.name}: llama.cpp failed to see ({code})")
-        return int(after.value)
 
-    def sample(self) -> int:
-        """Draw the next token after what was last read."""
-        return int(self._low.llama_sampler_sample(self._sampler, self._context, -1))
-
-    def _free_sampler(self) -> None:
-        if self._sampler is not None:
-            self._low.llama_sampler_free(self._sampler)
-        self._sampler = None
+    def _shown(self, token: int) -> str:
+        return self.piece(token, control=True).decode("utf-8", "replace")
 
 
-def _context_params(low: Any, size: int, threads: int, batch: int) -> Any:
+def _context_params(
+    low: Any, options: Options, threads: int, sequences: int, kv_tokens: int
+) -> Any:
     params = low.llama_context_default_params()
-    params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = size, batch, batch, 1
+    batch = max(1, min(options.batch, kv_tokens))
+    params.n_ctx, params.n_batch, params.n_ubatch = kv_tokens, batch, batch
+    params.n_seq_max, params.kv_unified, params.swa_full = sequences, True, True
     params.n_threads = params.n_threads_batch = threads
+    params.type_k = params.type_v = _KV_TYPES[options.kv_type]
+    params.flash_attn_type = _FLASH[options.flash_attention]
     params.no_perf = True
     return params
+
+
+def _c_string_length(low: Any) -> Any:
+    """Return a native function that tells whether a C string has anything in it.
+
+    llama.cpp asks between any two operations whether to stop; asking Python would take the
+    interpreter's lock a thousand times a step. ``strlen`` of a flag answers as well.
+    """
+    return ctypes.cast(ctypes.CDLL(None).strlen, low.ggml_abort_callback)
 
 
 def _listen() -> None:

@@ -145,7 +145,7 @@ class Sequences:
             if sequence.tenant != tenant:
                 continue
             shared = shared_prefix(sequence.cells, prompt)
-            if not self._native.cuts and shared != len(sequence.cells):
+            if not self._native.cuts and (shared != len(sequence.cells) or sequence.busy):
                 continue
             if shared > most or (shared == most and best is not None and best.busy):
                 best, most = sequence, shared
@@ -168,9 +168,12 @@ class Sequences:
         it belongs, and copied from.
         """
         others = [s for s in free if s is not source]
-        if source is not None and not source.busy:
-            if 2 * shared >= len(source.cells) or not others:
-                return source
+        if (
+            source is not None
+            and not source.busy
+            and (not others or 2 * shared >= len(source.cells))
+        ):
+            return source
         return min(others, key=lambda s: (bool(s.cells), s.used))
 
     def _begin(self, target: Sequence, source: Sequence | None, shared: int, tenant: str) -> int:
@@ -213,8 +216,12 @@ class Sequences:
         name = hashlib.sha256(cells).hexdigest()
         for kind, blob in (("c", cells), ("s", state)):
             self._aside.put(sequence.tenant, kind + name, blob, to_disk=to_disk)
-        self._saved.setdefault(sequence.tenant, self._list_saved(sequence.tenant))
+        if sequence.tenant not in self._saved:
+            self._saved[sequence.tenant] = self._list_saved(sequence.tenant)
         self._saved[sequence.tenant][name] = list(sequence.cells)
+        for tenant, saved in self._saved.items():  # those that had to make room for it
+            for old in [n for n in saved if not self._aside.has(tenant, "s" + n)]:
+                del saved[old]
 
     def _list_saved(self, tenant: str) -> dict[str, list[Cell]]:
         found = {}
