@@ -217,8 +217,8 @@ class Eyes:
         found = (self._mtmd.mtmd_decoder_pos * tokens)()
         image = self._mtmd.mtmd_input_chunk_get_tokens_image(chunk)
         self._mtmd.mtmd_helper_image_get_decoder_pos(image, begin, found)
-        rows = np.frombuffer(found, dtype=np.uint32).reshape(tokens, 4)
-        return rows[:, [0, 2, 1, 3]].T.astype(np.int32)
+        rows = [[place.t, place.y, place.x, place.z] for place in found]
+        return np.array(rows, dtype=np.int32).T
 
 
 def _tokens(layout: Layout) -> int:

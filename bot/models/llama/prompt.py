@@ -61,7 +61,7 @@ class Tokenizer:
         key: Callable[[Pixels], str],
     ) -> list[Cell]:
         """Return the cells of a prompt. Raises ``ModelError`` for text far beyond the context."""
-        size = sum(len(p.text if isinstance(p, Markup) else p) for p in pieces if _is_text(p))
+        size = sum(_length(piece) for piece in pieces)
         if size > self._longest:
             raise ModelError(
                 f"the prompt has {size} characters, {self._native.files.text.name} holds"
@@ -116,8 +116,10 @@ class Tokenizer:
         return self._native.piece(token, control=True).decode("utf-8", "replace")
 
 
-def _is_text(piece: Piece) -> bool:
-    return isinstance(piece, Markup | str)
+def _length(piece: Piece) -> int:
+    if isinstance(piece, Pixels):
+        return 0
+    return len(piece.text if isinstance(piece, Markup) else piece)
 
 
 def _marks(layout: Layout, key: str) -> list[Cell]:
