@@ -60,7 +60,7 @@ def _build_parts(
     text, look = load_encoders(settings)
     library.claim("text", text)
     library.claim("look", look)
-    model = load_writer(settings)
+    model, name = load_writer(settings)
     if hasattr(model, "close"):
         stack.callback(model.close)
     options: dict[str, Any] = {
@@ -86,7 +86,7 @@ def _build_parts(
         weigh=partial(default_weights, text, look),
         read_words=QueryPictureReader(),
         model=model,
-        model_name=settings.model,
+        model_name=name,
         capabilities=capabilities(model),
         prompts=prompts,
     )
@@ -112,21 +112,24 @@ class QueryPictureReader:
         return lines
 
 
-def load_writer(settings: Settings) -> "BaseChatModel":
-    """Return the model that the settings name."""
-    from bot.models.choose import load_model
+def load_writer(settings: Settings) -> "tuple[BaseChatModel, str]":
+    """Return the model that the settings name, and what it is called where they say ``auto``."""
+    from bot.models.choose import load_model, pick
 
     options = dict(settings.model_options)
     if settings.model_sees_pictures is not None:
         options["pictures"] = settings.model_sees_pictures
-    return load_model(
-        settings.model,
+    name, _ = pick(settings.model, settings.models)
+    model = load_model(
+        name,
+        models=settings.models,
         context_tokens=settings.context_tokens,
         max_tokens=settings.answer_tokens,
         base_url=settings.model_url,
         api_key=settings.model_key,
         options=options,
     )
+    return model, name
 
 
 def load_prompts(settings: Settings) -> Prompts:

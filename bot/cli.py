@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bot.cli_models import models_app
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,6 +34,7 @@ app = typer.Typer(
 )
 conversations_app = typer.Typer(help="List, show and forget conversations.", no_args_is_help=True)
 app.add_typer(conversations_app, name="conversations")
+app.add_typer(models_app, name="models")
 
 LibraryOption = Annotated[
     Path | None,
@@ -39,9 +42,7 @@ LibraryOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option(
-        "--model", "-m", help="Who writes: extractive, llama:MODEL.gguf, or provider:model."
-    ),
+    typer.Option("--model", "-m", help="Who writes: extractive, llama:NAME, or provider:model."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ImageOption = Annotated[

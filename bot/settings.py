@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from bot.errors import SettingsError
+from bot.models.store import usual_folder
 from retrievers.fusion import FUSIONS, RUNS
 
 PREFIX = "BIFOCAL_"
@@ -39,8 +40,11 @@ class Settings(BaseModel):
     library: Path = Field(default_factory=lambda: user_data_path("bifocal") / "library")
     """Folder of the index: what was ingested, its pictures, and (without ``redis_url``) the
     conversations. In the user's data folder unless set."""
-    model: str = "extractive"
-    """Who writes the answer: ``extractive``, ``llama:MODEL.gguf`` or ``provider:model``."""
+    model: str = "auto"
+    """Who writes the answer: ``auto`` (the local model that there is, else ``extractive``),
+    ``extractive``, ``llama:NAME``, ``llama:MODEL.gguf`` or ``provider:model``."""
+    models: Path = Field(default_factory=usual_folder)
+    """Folder of the local models that have a name, as ``bifocal models`` lists them."""
     model_url: str | None = None
     """Address of an OpenAI-compatible server, for ``openai:NAME``."""
     model_key: SecretStr | None = None

@@ -57,17 +57,28 @@ def read_status(settings: Settings) -> dict[str, Any]:
 
 
 def _writer(settings: Settings) -> str:
-    if settings.model == "extractive":
-        return "extractive: quotes the sources, needs no model (set model to use one)"
-    if settings.model.startswith("llama:"):
-        missing = [
-            path
-            for path in settings.model.removeprefix("llama:").split("+")
-            if not Path(path).expanduser().is_file()
-        ]
-        if missing:
-            return f"{settings.model}: not usable, {missing[0]} is not there"
-    return f"{settings.model}: set in the settings"
+    """Tell who writes, and why; files are looked for, not read."""
+    from bot.models.choose import pick
+
+    name, why = pick(settings.model, settings.models)
+    missing = _missing(name.removeprefix("llama:"), settings) if name.startswith("llama:") else None
+    if missing is not None:
+        return f"{name}: not usable, {missing}"
+    return f"{name}{' (quotes the sources)' if name == 'extractive' else ''}: {why}"
+
+
+def _missing(rest: str, settings: Settings) -> str | None:
+    from bot.models.store import ModelStore, is_name
+
+    if is_name(rest):
+        model = ModelStore(settings.models).get(rest)
+        if model is None:
+            return f"no model {rest} is on this machine; `bifocal models` lists those there are"
+        paths = [file.path for file in model.files]
+    else:
+        paths = rest.split("+")
+    gone = next((path for path in paths if not Path(path).expanduser().is_file()), None)
+    return None if gone is None else f"{gone} is not there"
 
 
 def _redis(settings: Settings) -> str:

@@ -1,9 +1,10 @@
 """Who writes the answer: a LangChain chat model by its name, and what it can do.
 
-Three forms of name: ``extractive``; ``llama:TEXT.gguf`` or ``llama:TEXT.gguf+PROJECTOR.gguf``; and
-``provider:model``, which is LangChain's ``init_chat_model`` (``openai:NAME`` with an address is any
-OpenAI-compatible server). Knows nothing of settings, prompts or turns, and imports a model's own
-packages only when that model is chosen.
+Four forms of name: ``auto``, the local model that there is, else ``extractive``; ``extractive``;
+``llama:NAME``, a model that was pulled or added, or ``llama:TEXT.gguf`` or
+``llama:TEXT.gguf+PROJECTOR.gguf``; and ``provider:model``, which is LangChain's ``init_chat_model``
+(``openai:NAME`` with an address is any OpenAI-compatible server). Knows nothing of settings,
+prompts or turns, and imports a model's own packages only when that model is chosen.
 """
 
 import re
@@ -11,20 +12,27 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from bot.errors import ModelError
+from bot.models.catalog import find
 from bot.models.explain import NO_KEY, explain, one_line, redact
+from bot.models.store import ModelStore, is_name, usual_folder
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
-__all__ = ["Capabilities", "capabilities", "explain", "load_model"]
+__all__ = ["Capabilities", "capabilities", "explain", "load_model", "pick"]
 
-FORMS = "extractive, llama:MODEL.gguf, or provider:model (such as openai:gpt-5)"
+AUTO, EXTRACTIVE = "auto", "extractive"
+FORMS = (
+    "extractive, auto, llama:NAME (`bifocal models` lists them), llama:MODEL.gguf,"
+    " or provider:model (such as openai:gpt-5)"
+)
 REMOTE_PICTURES = 8  #: pictures put into one prompt of a model that does not say how many it takes
 PICTURE_TOKENS = 1100  #: what one costs there: about a 1024-pixel picture at OpenAI or Anthropic
 _NONE: Mapping[str, object] = MappingProxyType({})
@@ -48,9 +56,22 @@ class Capabilities:
     picture_tokens: int = 0
 
 
+def pick(name: str, models: Path | None = None) -> tuple[str, str]:
+    """Return the model that ``name`` stands for, and why: itself, or what ``auto`` comes to with
+    the local models in the folder ``models`` (the usual one unless given).
+
+    Raises ``ModelError`` for a folder of models that cannot be read.
+    """
+    if name.strip() != AUTO:
+        return name, "set in the settings"
+    found, why = ModelStore(models or usual_folder()).choose()
+    return (EXTRACTIVE if found is None else f"llama:{found.name}"), why
+
+
 def load_model(
     name: str,
     *,
+    models: Path | None = None,
     context_tokens: int = 4096,
     max_tokens: int = 512,
     base_url: str | None = None,
@@ -59,16 +80,19 @@ def load_model(
 ) -> "BaseChatModel":
     """Return the chat model of that name; a local one is loaded, a remote one is not called.
 
-    ``context_tokens`` (prompt and answer) sizes a local model, and is believed of a remote one
-    that does not say. ``max_tokens`` is the longest answer. ``options`` go to the model as they
-    are, but for ``pictures`` (bool): whether a remote model takes them, where it does not say.
-    With ``base_url`` only ``api_key`` is sent to that address, never a key from the environment.
+    ``models`` is the folder of local models with a name (the usual one unless given); their files
+    are loaded only if they are still those that were pulled or added. ``context_tokens`` (prompt
+    and answer) sizes a local model, and is believed of a remote one that does not say.
+    ``max_tokens`` is the longest answer. ``options`` go to the model as they are, but for
+    ``pictures`` (bool): whether a remote model takes them, where it does not say. With
+    ``base_url`` only ``api_key`` is sent to that address, never a key from the environment.
 
     Raises ``ModelError``, one line, for a name, file, package, key or option that does not do.
     """
     given = dict(options)
+    name, _ = pick(name, models)
     kind, colon, rest = name.strip().partition(":")
-    if name.strip() == "extractive":
+    if name.strip() == EXTRACTIVE:
         return _extractive(given)
     if not colon or not rest:
         raise ModelError(f"model {name!r}: {_suggest(name.strip())}")
@@ -81,6 +105,8 @@ def load_model(
             **given,
         }
         local.pop("pictures", None)  # its projector says
+        if is_name(rest):
+            rest = ModelStore(models or usual_folder()).resolve(rest)
         return LocalVisionChat.open(rest, **local)
     return _remote(kind, rest, context_tokens, max_tokens, base_url, api_key, given)
 
@@ -120,10 +146,10 @@ def _extractive(options: dict[str, object]) -> "BaseChatModel":
 
 
 def _suggest(name: str) -> str:
-    if name.endswith(".gguf"):
+    if name.endswith(".gguf") or find(name) is not None:
         return f"did you mean llama:{name}?"
-    near = get_close_matches(name.rstrip(":").lower(), ["extractive", "llama"], n=1, cutoff=0.5)
-    if near == ["extractive"]:
+    near = get_close_matches(name.rstrip(":").lower(), [EXTRACTIVE, "llama"], n=1, cutoff=0.5)
+    if near == [EXTRACTIVE]:
         return f"did you mean extractive? a model is {FORMS}"
     return f"unknown; a model is {FORMS}"
 
