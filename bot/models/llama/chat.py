@@ -1,109 +1,127 @@
 """The local model as a LangChain ``BaseChatModel``: messages in, text as it comes out.
 
-Joins the parts of this package; knows nothing of native code, evidence or conversations.
+Joins the parts of this package that live beside the model's process; knows nothing of native code,
+evidence or conversations.
 """
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict, Field
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 
 from bot.errors import ModelError
-from bot.models.llama.content import read_messages
-from bot.models.llama.engine import Engine, Outcome, Request
+from bot.models.llama.asked import Asked, Settings, asked, told_wrong
+from bot.models.llama.chunks import Chunks
+from bot.models.llama.content import Pictures, read_messages
 from bot.models.llama.files import parse_files
-from bot.models.llama.native import Sampling
+from bot.models.llama.process import ModelProcess
+from bot.models.llama.structured import structured
+from bot.models.llama.values import Delta, Line, Options, Outcome, Pixels
 
 _MOST_PICTURES = 16
-_SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens")
+#: The largest picture that is shown by default: what it costs is what pictures are budgeted at
+_PROBE = (1024, 1024)
 
-Item = str | Outcome | None  # text, how it went, or: the work has ended
+Item = Delta | Outcome | ModelError
 
 
-class LocalVisionChat(BaseChatModel):
+class LocalVisionChat(Settings, BaseChatModel):
     """A GGUF model, with or without eyes. Make one with :meth:`open`, end it with :meth:`close`.
 
-    ``stop``, ``seed``, ``temperature``, ``top_p``, ``top_k`` and ``max_tokens`` may be given with
-    any call; the fields are what holds otherwise. ``temperature`` 0 always gives the same answer.
-    Safe from any number of threads and tasks; answers are written one after another.
+    Every field of :class:`~bot.models.llama.asked.Settings` may be given with any call too, beside
+    ``stop``, ``grammar`` (GBNF), ``response_format`` (as OpenAI's), ``logprobs`` and
+    ``top_logprobs``. Safe from any number of threads and tasks; answers are written at once, as
+    many as ``parallel`` says. The model lives in a process of its own.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    engine: Engine = Field(exclude=True, repr=False)
+    process: ModelProcess = Field(exclude=True, repr=False)
     model_name: str
-    max_tokens: int = Field(512, ge=1)
-    temperature: float = Field(0.0, ge=0)
-    top_p: float = Field(0.95, gt=0, le=1)
-    top_k: int = Field(40, ge=0)
-    seed: int | None = Field(None, ge=0)
+    _pictures: Pictures = PrivateAttr()
+    _costs: Callable[[int, int], int] = PrivateAttr()
 
     @classmethod
-    def open(
-        cls,
-        files: str,
-        *,
-        context_tokens: int = 4096,
-        threads: int | None = None,
-        gpu_layers: int | None = None,
-        batch: int = 512,
-        **settings: Any,
-    ) -> "LocalVisionChat":
-        """Load ``TEXT.gguf`` or ``TEXT.gguf+PROJECTOR.gguf``; ``settings`` are this class's fields.
+    def open(cls, files: str, *, context_tokens: int = 4096, **settings: Any) -> "LocalVisionChat":
+        """Load ``TEXT.gguf`` or ``TEXT.gguf+PROJECTOR.gguf``.
 
         ``context_tokens`` is the prompt and the answer together, at most what the model was trained
-        on. ``threads`` None: as many as the process may use. ``gpu_layers`` None: all with a GPU
-        build, else none. Raises ``ModelError`` for files and values that cannot be used.
+        on. ``settings`` are this class's fields and those of
+        :class:`~bot.models.llama.values.Options` (``parallel``, ``threads``, ``gpu_layers``,
+        ``cache`` ...). Raises ``ModelError`` for files and values that cannot be used.
         """
-        for name, value in (("context_tokens", context_tokens), ("batch", batch)):
-            if value < 1:
-                raise ModelError(f"{name} is {value}; it must be at least 1")
-        _known(settings)
-        found = parse_files(files)
-        engine = Engine.open(
-            found, context=context_tokens, threads=threads, gpu_layers=gpu_layers, batch=batch
-        )
+        names = {option.name for option in fields(Options)}
+        options = {n: settings.pop(n) for n in list(settings) if n in names}
+        known = {*Settings.model_fields, *names}
+        if unknown := sorted(set(settings) - known):
+            raise ModelError(f"llama: unknown {', '.join(unknown)}; known: {', '.join(known)}")
+        if isinstance(options.get("cache"), str):
+            options["cache"] = Path(options["cache"])
         try:
-            return cls(engine=engine, model_name=found.text.stem, **settings)
-        except ValueError as error:
-            engine.close()
-            raise ModelError(f"llama: {_first_line(error)}") from error
+            Settings(**settings)
+        except ValidationError as error:
+            raise ModelError(f"llama: {told_wrong(error, Settings)}") from error
+        found = parse_files(files)
+        process = ModelProcess.open(found, Options(context_tokens=context_tokens, **options))
+        return cls(process=process, model_name=found.text.stem, **settings)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Make what is kept beside the process, and tell LangChain what the model can do."""
+        super().model_post_init(context)
+        info = self.process.info
+        self._pictures = Pictures(max(1, info.picture_side))
+        self._costs = lru_cache(256)(self._measure)
+        if self.profile is None:
+            self.profile = {
+                "max_input_tokens": info.context_tokens,
+                "image_inputs": info.sees,
+                "tool_calling": info.tools,
+                "structured_output": True,
+            }
 
     def close(self) -> None:
-        """Stop what is being written and free the model; safe to call twice."""
-        self.engine.close()
+        """Stop what is being written and end the process; safe to call twice."""
+        self.process.close()
+
+    def forget(self, tenant: str) -> None:
+        """Drop all that is kept of a tenant's prompts and pictures, in memory and on disk."""
+        self.process.forget(tenant)
 
     # what it can do: see bot.models.choose.capabilities
 
     @property
     def pictures(self) -> bool:
         """Whether pictures can be shown to it."""
-        return self.engine.sees
+        return self.process.info.sees
 
     @property
     def context_tokens(self) -> int:
         """Tokens of the prompt and the answer together."""
-        return self.engine.context_tokens
+        return self.process.info.context_tokens
 
     @property
     def max_pictures(self) -> int:
         """How many pictures of 1024x1024 fill half of the context, 16 at most."""
-        if not self.engine.sees:
+        if not self.pictures:
             return 0
-        return min(_MOST_PICTURES, self.context_tokens // 2 // max(1, self.engine.picture_tokens))
+        return min(_MOST_PICTURES, self.context_tokens // 2 // max(1, self.picture_tokens))
 
     @property
     def picture_tokens(self) -> int:
-        """Tokens of one picture of 1024x1024, as measured when it was opened."""
-        return self.engine.picture_tokens
+        """Tokens of one picture of 1024x1024."""
+        return self.picture_cost(*_PROBE) if self.pictures else 0
 
     @property
     def counts_tokens(self) -> bool:
@@ -119,13 +137,24 @@ class LocalVisionChat(BaseChatModel):
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the model's tokens of plain text, in which nothing is a control token."""
-        return self.engine.tokens_of(text)
+        return self.process.tokens_of(text)
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Return the tokens of the whole prompt, its template's and its pictures' included."""
-        return self.engine.count(self.engine.template.render(read_messages(messages)))
+        """Return the tokens of the whole prompt: its template's, tools' and pictures' included."""
+        lines = read_messages(messages, self._pictures)
+        return self.process.count(lines, [convert_to_openai_tool(tool) for tool in tools or ()])
+
+    def picture_cost(self, width: int, height: int) -> int:
+        """Return the tokens that a picture of so many pixels takes in a prompt."""
+        return self._costs(width, height)
+
+    def _measure(self, width: int, height: int) -> int:
+        share = min(1.0, self._pictures.side / max(width, height))
+        size = (max(1, round(width * share)), max(1, round(height * share)))
+        with_it = [Line("user", ("?", Pixels(*size, b"")))]
+        return self.process.count(with_it) - self.process.count([Line("user", ("?",))])
 
     # answering
 
@@ -135,13 +164,54 @@ class LocalVisionChat(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        files = self.engine.files
+        info = self.process.info
         return {
-            "model": str(files.text),
-            "projector": str(files.projector or ""),
-            "context_tokens": self.context_tokens,
-            **{name: getattr(self, name) for name in _SETTINGS},
+            "model": info.name,
+            "fingerprint": info.fingerprint,
+            "context_tokens": info.context_tokens,
+            **{name: getattr(self, name) for name in Settings.model_fields},
         }
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | Any],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Return the model with tools that it may call.
+
+        ``tool_choice``: ``"auto"`` (as None), ``"none"``, ``"any"`` (it must call one) or a tool's
+        name; where it must, its answer is held to the schemas of the tools. Raises ``ModelError``
+        for a model whose template has no tools.
+        """
+        made = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        if made and not self.process.info.tools:
+            raise ModelError(
+                f"{self.model_name}: its chat template takes no tools; use a model that has them,"
+                " or with_structured_output"
+            )
+        return self.bind(tools=made, tool_choice=tool_choice, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: Literal["json_schema", "json_mode", "function_calling"] = "json_schema",
+        include_raw: bool = False,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return the model with answers that are values of ``schema``, as LangChain has it.
+
+        With ``json_schema`` no token is written that the schema does not allow; ``json_mode``
+        allows any JSON object; ``function_calling`` needs a model with tools. An answer that was
+        cut before its end raises ``OutputParserException``.
+        """
+        if method == "function_calling":
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        kwargs.pop("strict", None)  # it always is
+        return structured(self, schema, method, include_raw=include_raw, **kwargs)
 
     def _generate(
         self,
@@ -170,19 +240,18 @@ class LocalVisionChat(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         items: SimpleQueue[Item] = SimpleQueue()
-        cancelled = threading.Event()
-        work = self._submit(self._request(messages, stop, kwargs), items.put, cancelled)
+        given = asked(self, kwargs)
+        chunks = Chunks(self.model_name, given.told)
+        ticket = self._submit(messages, stop, given, items.put)
         try:
-            while (item := items.get()) is not None:
-                chunk = self._chunk(item)
-                if run_manager is not None:
-                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
+            while not chunks.ended:
+                for chunk in chunks.of(items.get()):
+                    if run_manager is not None:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
         finally:
-            cancelled.set()
-            if not work.cancel():
-                wait([work])
-        self._check(work)
+            if not chunks.ended:
+                self.process.cancel(ticket)
 
     async def _astream(
         self,
@@ -193,73 +262,39 @@ class LocalVisionChat(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[Item] = asyncio.Queue()
-        cancelled = threading.Event()
 
         def put(item: Item) -> None:
             loop.call_soon_threadsafe(items.put_nowait, item)
 
-        request = await asyncio.to_thread(self._request, messages, stop, kwargs)
-        work = self._submit(request, put, cancelled)
+        given = asked(self, kwargs)
+        chunks = Chunks(self.model_name, given.told)
+        starting = loop.run_in_executor(None, self._submit, messages, stop, given, put)
         try:
-            while (item := await items.get()) is not None:
-                chunk = self._chunk(item)
-                if run_manager is not None:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
+            ticket = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._abandon)
+            raise
+        try:
+            while not chunks.ended:
+                for chunk in chunks.of(await items.get()):
+                    if run_manager is not None:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
         finally:
-            cancelled.set()  # looked at between tokens: the model is free soon after
-            work.cancel()
-        self._check(work)
+            if not chunks.ended:
+                self.process.cancel(ticket)
 
     def _submit(
-        self, request: Request, put: Callable[[Item], Any], cancelled: threading.Event
-    ) -> "Future[None]":
-        work = self.engine.submit(request, put, cancelled)
-        work.add_done_callback(lambda _: None if cancelled.is_set() else put(None))
-        return work
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        given: Asked,
+        put: Callable[[Item], None],
+    ) -> int:
+        lines = read_messages(messages, self._pictures)
+        return self.process.submit(given.request(lines, stop), put)
 
-    def _check(self, work: "Future[None]") -> None:
-        if work.cancelled():
-            raise ModelError(f"{self.model_name} was closed before it answered; open it again")
-        work.result()
-
-    def _chunk(self, item: str | Outcome) -> ChatGenerationChunk:
-        if isinstance(item, str):
-            return ChatGenerationChunk(message=AIMessageChunk(content=item))
-        message = AIMessageChunk(
-            content="",
-            usage_metadata={
-                "input_tokens": item.read,
-                "output_tokens": item.written,
-                "total_tokens": item.read + item.written,
-            },
-            response_metadata={"model_name": self.model_name, "finish_reason": item.reason},
-            chunk_position="last",
-        )
-        info = {"finish_reason": item.reason}
-        return ChatGenerationChunk(message=message, generation_info=info)
-
-    def _request(
-        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
-    ) -> Request:
-        _known(given)
-        values = {name: given.get(name, getattr(self, name)) for name in _SETTINGS}
-        if values["max_tokens"] < 1 or values["temperature"] < 0 or not 0 < values["top_p"] <= 1:
-            raise ModelError(f"llama: {given} holds a value out of range")
-        return Request(
-            pieces=self.engine.template.render(read_messages(messages)),
-            max_tokens=values.pop("max_tokens"),
-            sampling=Sampling(**values),
-            stops=tuple(stop or ()),
-        )
-
-
-def _known(given: dict[str, Any]) -> None:
-    unknown = sorted(set(given) - set(_SETTINGS))
-    if unknown:
-        raise ModelError(f"llama: unknown {', '.join(unknown)}; known: {', '.join(_SETTINGS)}")
-
-
-def _first_line(error: Exception) -> str:
-    """Return what pydantic found wrong, on one line."""
-    return " ".join(str(error).split())[:200]
+    def _abandon(self, starting: "asyncio.Future[int]") -> None:
+        """End an answer that nobody waited for until it had begun."""
+        if not starting.cancelled() and starting.exception() is None:
+            self.process.cancel(starting.result())
