@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from platformdirs import user_cache_path
+
 from bot.compose import Prompts
 from bot.settings import Settings
 from memory.redis_history import RedisHistory
@@ -128,6 +130,11 @@ def load_writer(settings: Settings) -> "tuple[BaseChatModel, str]":
         base_url=settings.model_url,
         api_key=settings.model_key,
         options=options,
+        local={
+            "tenant": settings.tenant,
+            "seconds": settings.answer_seconds,
+            "cache": user_cache_path("bifocal") / "engine",
+        },
     )
     return model, name
 

@@ -2,14 +2,17 @@
 
 What does not fit is left out, worst evidence and oldest turns first, and said in a notice. Content
 (sources, file names, captions) is quoted: it can neither close its quotation nor open another.
-Knows nothing of how evidence was found or which model will read it; what it needs of the model
-comes in as a :class:`Budget`.
+Prompts of one conversation begin alike (system, older turns without their evidence), so that a
+model which keeps what it has read reads only what is new; turns are therefore dropped several at a
+time. Knows nothing of how evidence was found or which model will read it; what it needs of the
+model comes in as a :class:`Budget`.
 """
 
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
@@ -26,18 +29,30 @@ BYTES_PER_TOKEN = 3
 #: The part of the room that evidence may take before history is given the rest
 EVIDENCE_SHARE = 0.7
 
+_LEAST = 200  # characters of the best piece of evidence that are worth showing
+
 _TAG = re.compile(r"<(?=\s*/?\s*source)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Tokens for a prompt, and how to count them; how many pictures may be shown, and the tokens
-    that each takes."""
+    that each takes: ``picture_cost`` of its width and height, or else ``picture_tokens``.
+
+    ``whole`` counts a prompt exactly, with its pictures and all that the model puts around it."""
 
     tokens: int
     pictures: int
     count: Callable[[str], int]
     picture_tokens: int = PICTURE_TOKENS
+    picture_cost: Callable[[int, int], int] | None = None
+    whole: Callable[[list[BaseMessage]], int] | None = None
+
+    def of_picture(self, picture: "Shown") -> int:
+        """Return the tokens that a picture takes."""
+        if self.picture_cost is not None and picture.width and picture.height:
+            return self.picture_cost(picture.width, picture.height)
+        return self.picture_tokens or PICTURE_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +66,15 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture whose pixels may be shown: encoded bytes, and the number of its evidence."""
+    """A picture whose pixels may be shown: encoded bytes, and the number of its evidence.
+
+    ``width`` and ``height`` in pixels, 0 where they are not known."""
 
     number: int
     data: bytes
     media_type: str
+    width: int = 0
+    height: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,38 +101,109 @@ def compose(
     budget: Budget,
     references: Mapping[int, PictureRef] | None = None,
     pictures_left: int = 0,
+    turns_before: int = 0,
 ) -> Composition:
     """Return the messages: system, as many last turns as fit, then sources, pictures, question.
 
     ``pictures`` come in order of importance; ``pictures_left`` is how many more there are, which
-    could not be shown in any case. Evidence is kept in its rank order while it fits.
+    could not be shown in any case; ``turns_before`` is how many turns came before ``history``.
+    Evidence is kept in its rank order while it fits. Where the budget can count a whole prompt,
+    what was chosen is counted, and more is left out until it fits; a question that does not fit
+    alone is left to the model to refuse.
     """
-    system = prompts.answer.render()
-    room = budget.tokens - budget.count(system) - budget.count(question) - 64
-    each = budget.picture_tokens or PICTURE_TOKENS
-    shown = list(pictures[: max(0, min(budget.pictures, room // (2 * each)))])
-    room -= len(shown) * each
-    blocks, kept, cut = _fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
-    room -= sum(budget.count(block) for block in blocks)
-    turns = _fit_turns(history, room, budget)
-    words = prompts.question.render(sources="\n".join(blocks), question=question).strip()
-    notices = _notices(
-        (len(kept), len(evidence)),
-        (len(shown), len(pictures) + pictures_left),
-        (len(turns), len(history)),
+    budget = replace(budget, count=cache(budget.count))
+    draft = _Draft(question, prompts, references or {})
+    room = budget.tokens - budget.count(draft.system) - budget.count(question) - 64
+    draft = replace(draft, shown=_fit_pictures(pictures, room // 2, budget))
+    room -= sum(budget.of_picture(picture) for picture in draft.shown)
+    draft = replace(
+        draft, sources=_fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
     )
-    if cut:
+    room -= sum(budget.count(block) for block in draft.blocks)
+    draft = replace(draft, turns=_fit_turns(history, room, budget, turns_before))
+    messages = draft.messages()
+    while budget.whole is not None and budget.whole(messages) > budget.tokens:
+        smaller = draft.smaller()
+        if smaller is None:
+            break
+        draft, messages = smaller, smaller.messages()
+    notices = _notices(
+        (len(draft.sources), len(evidence)),
+        (len(draft.shown), len(pictures) + pictures_left),
+        (len(draft.turns), len(history)),
+    )
+    if any(source.cut for source in draft.sources):
         notices = ("the best piece of evidence was too long for the prompt, and was cut", *notices)
     return Composition(
-        messages=(
-            SystemMessage(system),
-            *_history_messages(turns, references or {}),
-            HumanMessage(_parts(words, shown) if shown else words),
-        ),
-        kept=frozenset(kept),
-        shown=frozenset(picture.number for picture in shown),
+        messages=tuple(messages),
+        kept=frozenset(source.number for source in draft.sources),
+        shown=frozenset(picture.number for picture in draft.shown),
         notices=notices,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A piece of evidence in the prompt; ``cut`` is how many characters of it, 0 for all."""
+
+    number: int
+    item: Evidence
+    cut: int = 0
+
+    def render(self, prompt: Prompt) -> str:
+        text = _body(self.item)
+        return prompt.render(
+            number=self.number,
+            kind=self.item.kind,
+            name=_label(self.item),
+            text=quote(text[: self.cut] if self.cut else text),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What was chosen for a prompt."""
+
+    question: str
+    prompts: Prompts
+    references: Mapping[int, PictureRef]
+    sources: tuple[_Source, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def system(self) -> str:
+        return self.prompts.answer.render()
+
+    @property
+    def blocks(self) -> list[str]:
+        return [source.render(self.prompts.source) for source in self.sources]
+
+    def messages(self) -> list[BaseMessage]:
+        words = self.prompts.question.render(
+            sources="\n".join(self.blocks), question=self.question
+        ).strip()
+        return [
+            SystemMessage(self.system),
+            *_history_messages(self.turns, self.references),
+            HumanMessage(_parts(words, self.shown) if self.shown else words),
+        ]
+
+    def smaller(self) -> "_Draft | None":
+        """Leave out the worst of several sources, else half of the turns, else the last picture,
+        else half of the last source; None when nothing is left."""
+        if len(self.sources) > 1:
+            return replace(self, sources=self.sources[:-1])
+        if self.turns:
+            return replace(self, turns=self.turns[(len(self.turns) + 1) // 2 :])
+        if self.shown:
+            return replace(self, shown=self.shown[:-1])
+        if not self.sources:
+            return None
+        half = (self.sources[0].cut or len(_body(self.sources[0].item))) // 2
+        if half < _LEAST:
+            return replace(self, sources=())
+        return replace(self, sources=(replace(self.sources[0], cut=half),))
 
 
 def quote(text: str) -> str:
@@ -121,31 +211,33 @@ def quote(text: str) -> str:
     return _TAG.sub("<\u200b", text)
 
 
+def _fit_pictures(pictures: Sequence[Shown], room: int, budget: Budget) -> tuple[Shown, ...]:
+    kept: list[Shown] = []
+    for picture in pictures[: max(0, budget.pictures)]:
+        room -= budget.of_picture(picture)
+        if room < 0:
+            break
+        kept.append(picture)
+    return tuple(kept)
+
+
 def _fit_sources(
     evidence: Sequence[Evidence], prompt: Prompt, room: int, budget: Budget
-) -> tuple[list[str], list[int], bool]:
-    """Return the sources that fit, their numbers, and whether the best one had to be cut."""
-    cut = False
-    blocks: list[str] = []
-    kept: list[int] = []
+) -> tuple[_Source, ...]:
+    """Return the sources that fit; the best one is cut rather than lost."""
+    kept: list[_Source] = []
     for number, item in enumerate(evidence, 1):
-        block = prompt.render(
-            number=number, kind=item.kind, name=_label(item), text=quote(_body(item))
-        )
-        cost = budget.count(block)
-        if cost > room and blocks:
+        source = _Source(number, item)
+        cost = budget.count(source.render(prompt))
+        if cost > room and kept:
             break
-        if cost > room:  # the best piece is cut rather than lost
-            cut = True
-            keep = max(200, room * BYTES_PER_TOKEN)
-            block = prompt.render(
-                number=number, kind=item.kind, name=_label(item), text=quote(_body(item)[:keep])
-            )
-            cost = budget.count(block)
+        cut = max(_LEAST, room * BYTES_PER_TOKEN)
+        if cost > room and cut < len(_body(item)):
+            source = replace(source, cut=cut)
+            cost = budget.count(source.render(prompt))
         room -= cost
-        blocks.append(block)
-        kept.append(number)
-    return blocks, kept, cut
+        kept.append(source)
+    return tuple(kept)
 
 
 def _label(item: Evidence) -> str:
@@ -158,14 +250,21 @@ def _body(item: Evidence) -> str:
     return f"{head}{item.text}".strip() or "(a picture without words)"
 
 
-def _fit_turns(history: Sequence[Turn], room: int, budget: Budget) -> list[Turn]:
-    kept: list[Turn] = []
+def _fit_turns(history: Sequence[Turn], room: int, budget: Budget, before: int) -> tuple[Turn, ...]:
+    """Return the last turns, more than half of those that fit when not all do.
+
+    The first of them is the same for several turns on end: it moves by a power of two.
+    """
+    fitting = 0
     for turn in reversed(history):
         room -= budget.count(turn.question.text) + budget.count(turn.answer.text) + 16
         if room < 0:
             break
-        kept.append(turn)
-    return kept[::-1]
+        fitting += 1
+    if fitting < len(history) or before:
+        step = 1 << max(0, (fitting // 2).bit_length() - 1)
+        fitting -= -(before + len(history) - fitting) % step
+    return tuple(history[len(history) - fitting :])
 
 
 def _history_messages(
@@ -210,6 +309,6 @@ def _notices(
     said = (
         (evidence, "only {} of {} pieces of evidence fitted into the prompt"),
         (pictures, "only {} of {} pictures were shown to the model"),
-        (turns, "only the last {} of {} earlier turns fitted into the prompt"),
+        (turns, "only the last {} of {} earlier turns were put into the prompt"),
     )
     return tuple(text.format(kept, of) for (kept, of), text in said if kept < of)

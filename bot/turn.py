@@ -165,8 +165,9 @@ class Steps:
         most = min(able.max_pictures, settings.pictures_shown)
         numbers = _pictures_in(state.evidence) if able.pictures else []
         shown = await asyncio.to_thread(self._pictures_to_show, state, numbers[:most])
-        count = self.parts.model.get_num_tokens if able.counts_tokens else estimate_tokens
-        prompt = compose(
+        model, exact = self.parts.model, able.counts_tokens
+        prompt = await asyncio.to_thread(
+            compose,
             state.question or PICTURE_QUESTION,
             state.evidence,
             shown,
@@ -175,11 +176,14 @@ class Steps:
             Budget(
                 tokens=able.context_tokens - settings.answer_tokens,
                 pictures=most,
-                count=count,
+                count=model.get_num_tokens if exact else estimate_tokens,
                 picture_tokens=able.picture_tokens,
+                picture_cost=getattr(model, "picture_cost", None),
+                whole=model.get_num_tokens_from_messages if exact else None,
             ),
             {p.number: p for p in state.conversation.pictures},
             pictures_left=len(numbers) - len(shown),
+            turns_before=state.conversation.total - len(state.conversation.turns),
         )
         notices = [] if able.reads_evidence else list(prompt.notices)  # it reads all of it
         side = settings.picture_side
@@ -206,7 +210,8 @@ class Steps:
                 data = self.parts.library.media(item.media or "")
                 image = read_picture(data, name=item.source).image
             small = shrink(image, self.parts.settings.picture_side)
-            shown.append(Shown(number, encode(small, "image/jpeg"), "image/jpeg"))
+            data = encode(small, "image/jpeg")
+            shown.append(Shown(number, data, "image/jpeg", small.width, small.height))
         return shown
 
     async def generate(self, state: TurnState) -> Flow:
@@ -233,6 +238,8 @@ class Steps:
                     reply = reply + chunk  # type: ignore[assignment]
                     if text := str(chunk.text):
                         yield Token(text)
+            if reply.response_metadata.get("finish_reason") == "time":
+                raise TimeoutError
         except KNOWN_ERRORS:
             raise
         except TimeoutError as error:

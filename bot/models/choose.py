@@ -77,6 +77,7 @@ def load_model(
     base_url: str | None = None,
     api_key: SecretStr | None = None,
     options: Mapping[str, object] = _NONE,
+    local: Mapping[str, object] = _NONE,
 ) -> "BaseChatModel":
     """Return the chat model of that name; a local one is loaded, a remote one is not called.
 
@@ -84,7 +85,8 @@ def load_model(
     are loaded only if they are still those that were pulled or added. ``context_tokens`` (prompt
     and answer) sizes a local model, and is believed of a remote one that does not say.
     ``max_tokens`` is the longest answer. ``options`` go to the model as they are, but for
-    ``pictures`` (bool): whether a remote model takes them, where it does not say. With
+    ``pictures`` (bool): whether a remote model takes them, where it does not say. A model of
+    ``llama:`` gets what is in ``local`` too, where ``options`` do not say otherwise. With
     ``base_url`` only ``api_key`` is sent to that address, never a key from the environment.
 
     Raises ``ModelError``, one line, for a name, file, package, key or option that does not do.
@@ -97,17 +99,18 @@ def load_model(
     if not colon or not rest:
         raise ModelError(f"model {name!r}: {_suggest(name.strip())}")
     if kind == "llama":
+        if is_name(rest):  # before anything of llama.cpp is loaded
+            rest = ModelStore(models or usual_folder()).resolve(rest)
         from bot.models.llama import LocalVisionChat
 
-        local: dict[str, Any] = {
+        values: dict[str, Any] = {
             "context_tokens": context_tokens,
             "max_tokens": max_tokens,
+            **local,
             **given,
         }
-        local.pop("pictures", None)  # its projector says
-        if is_name(rest):
-            rest = ModelStore(models or usual_folder()).resolve(rest)
-        return LocalVisionChat.open(rest, **local)
+        values.pop("pictures", None)  # its projector says
+        return LocalVisionChat.open(rest, **values)
     return _remote(kind, rest, context_tokens, max_tokens, base_url, api_key, given)
 
 
