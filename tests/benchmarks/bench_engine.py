@@ -10,6 +10,7 @@ three rounds is about half an hour on two cores. Ends with 1 when a measure miss
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -23,12 +24,13 @@ from engine_measures import MEASURES, Bench
 def main() -> int:
     """Measure, print a table, and return 0 when every mark is reached."""
     args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
     with tempfile.TemporaryDirectory() as folder:
         text, projector = make_pair(args.pair or Path(folder))
         bench = Bench(
             text=text,
             projector=projector,
-            sizes=Sizes(threads=args.threads),
+            sizes=Sizes(threads=args.threads, repack=not args.no_repack),
             server=args.llama_server,
             rounds=1 if args.quick else args.rounds,
             quick=args.quick,
@@ -63,6 +65,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--llama-server", type=Path, metavar="PATH", help="take part as C")
     parser.add_argument("--without-handler", action="store_true", help="leave A out: it is slow")
+    parser.add_argument(
+        "--no-repack",
+        action="store_true",
+        help="for all three; GCC 12's llama.cpp ends at AMX processors without it",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=1000, help="of the memory measure")

@@ -6,13 +6,13 @@ all draw greedily. Knows nothing of what is measured.
 
 import base64
 import ctypes
-import inspect
 import json
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +36,7 @@ class Sizes:
     context: int = 5120
     parallel: int = 8
     batch: int = 512
+    repack: bool = True  #: let llama.cpp lay weights out anew for this processor
 
     @property
     def kv_tokens(self) -> int:
@@ -69,6 +70,25 @@ def silence() -> None:
         _silent.append(low.llama_log_callback(lambda level, text, data: None))
     for set_log in (low.llama_log_set, mtmd.mtmd_log_set, mtmd.mtmd_helper_log_set):
         set_log(_silent[0], ctypes.c_void_p(0))
+
+
+@contextmanager
+def model_params(*, repack: bool) -> Iterator[None]:
+    """Let ``Llama`` load with ``use_extra_bufts``, which it has no argument for."""
+    import llama_cpp.llama_cpp as low
+
+    original = low.llama_model_default_params
+
+    def changed() -> Any:
+        params = original()
+        params.use_extra_bufts = repack
+        return params
+
+    low.llama_model_default_params = changed
+    try:
+        yield
+    finally:
+        low.llama_model_default_params = original
 
 
 class Contestant(Protocol):
@@ -110,15 +130,16 @@ class Handler:
 
         silence()
         self._lock = threading.Lock()
-        self._llama: Any = Llama(
-            str(text),
-            chat_handler=MTMDChatHandler(str(projector), verbose=False),
-            n_ctx=sizes.context,
-            n_batch=sizes.batch,
-            n_threads=sizes.threads,
-            n_threads_batch=sizes.threads,
-            verbose=False,
-        )
+        with model_params(repack=sizes.repack):
+            self._llama: Any = Llama(
+                str(text),
+                chat_handler=MTMDChatHandler(str(projector), verbose=False),
+                n_ctx=sizes.context,
+                n_batch=sizes.batch,
+                n_threads=sizes.threads,
+                n_threads_batch=sizes.threads,
+                verbose=False,
+            )
 
     def pieces(
         self, lines: Sequence[Said], tokens: int, told: dict[str, Any], tenant: str
@@ -147,27 +168,25 @@ class Ours:
     def __init__(
         self, text: Path, projector: Path, sizes: Sizes, *, cache: Path | None = None
     ) -> None:
-        options: dict[str, Any] = {
-            "context_tokens": sizes.context,
-            "parallel": sizes.parallel,
-            "kv_tokens": sizes.kv_tokens,
-            "threads": sizes.threads,
-            "batch": sizes.batch,
-            "cache": cache,
-        }
-        known = inspect.signature(LocalVisionChat.open).parameters
-        for name in [name for name in options if name not in known]:
-            print(f"B: this engine has no option {name}")
-            del options[name]
-        self._tenants = "parallel" in known
-        self._model = LocalVisionChat.open(f"{text}+{projector}", temperature=0.0, **options)
+        self._model = LocalVisionChat.open(
+            f"{text}+{projector}",
+            temperature=0.0,
+            context_tokens=sizes.context,
+            parallel=sizes.parallel,
+            kv_tokens=sizes.kv_tokens,
+            threads=sizes.threads,
+            batch=sizes.batch,
+            repack=sizes.repack,
+            cache=cache,
+        )
 
     def pieces(
         self, lines: Sequence[Said], tokens: int, told: dict[str, Any], tenant: str
     ) -> Iterator[str]:
         """Yield text as it comes; ``told`` gets the engine's counters."""
-        extra: dict[str, Any] = {"tenant": tenant} if self._tenants else {}
-        for chunk in self._model.stream(langchain_messages(lines), max_tokens=tokens, **extra):
+        for chunk in self._model.stream(
+            langchain_messages(lines), max_tokens=tokens, tenant=tenant
+        ):
             told.update(chunk.response_metadata.get("engine", {}))
             yield chunk.text
 
@@ -188,6 +207,7 @@ class Server:
         command = [str(binary), "-m", str(text), "--mmproj", str(projector)]
         command += ["--host", "127.0.0.1", "--port", str(port), "-np", str(sizes.parallel)]
         command += ["-c", str(sizes.kv_tokens), "-b", str(sizes.batch), "-ub", str(sizes.batch)]
+        command += ["--repack" if sizes.repack else "--no-repack"]
         command += ["-t", str(sizes.threads), "-tb", str(sizes.threads)]
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -22,6 +22,7 @@ class DecodeLoop:
         low.llama_backend_init()
         params = low.llama_model_default_params()
         params.n_gpu_layers = -1 if low.llama_supports_gpu_offload() else 0
+        params.use_extra_bufts = sizes.repack
         self._model = low.llama_model_load_from_file(os.fsencode(text), params)
         context = low.llama_context_default_params()
         context.n_ctx, context.n_seq_max, context.no_perf = sizes.context, 1, True
