@@ -380,6 +380,11 @@ CATALOG: tuple[CatalogModel, ...] = (
 )
 
 
+def names() -> list[str]:
+    """Return the names of all models."""
+    return [model.name for model in CATALOG]
+
+
 def find(name: str) -> CatalogModel | None:
     """Return the model of that name, or None."""
     return next((model for model in CATALOG if model.name == name), None)
@@ -389,7 +394,6 @@ def get(name: str) -> CatalogModel:
     """Return the model of that name; ``ModelError`` with the nearest one if there is none."""
     if (model := find(name)) is not None:
         return model
-    names = [model.name for model in CATALOG]
-    near = get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    near = get_close_matches(name.lower(), names(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
     raise ModelError(f"{name}: not in the catalogue; {hint}")

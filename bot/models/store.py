@@ -20,7 +20,7 @@ from typing import Literal
 from platformdirs import user_data_path
 
 from bot.errors import ModelError
-from bot.models.catalog import CATALOG, CatalogModel, find
+from bot.models.catalog import CatalogModel, find, names
 from bot.models.download import Unreachable, check, check_room, fetch, hash_file, hub
 
 RECORD, CHOSEN = "model.json", "in-use"
@@ -128,7 +128,7 @@ class ModelStore:
         model = self.get(name)
         if model is None:
             entry = find(name)
-            if entry is None or not all((self._home(name) / f).is_file() for f in _names(entry)):
+            if entry is None or not all((self._home(name) / f).is_file() for f in _parts(entry)):
                 raise ModelError(self._unknown(name))
             model = self.pull(entry, progress)
         text = self._check(model, model.text, progress)
@@ -237,7 +237,7 @@ class ModelStore:
 
     def _unknown(self, name: str) -> str:
         mine = [model.name for model in self.models()]
-        if name in (catalogue := [model.name for model in CATALOG]):
+        if name in (catalogue := names()):
             return f"model {name}: not on this machine yet; `bifocal models pull {name}` fetches it"
         near = get_close_matches(name.lower(), [*mine, *catalogue], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -274,7 +274,7 @@ def _by_hand(entry: CatalogModel, home: Path) -> str:
     )
 
 
-def _names(entry: CatalogModel) -> tuple[str, str]:
+def _parts(entry: CatalogModel) -> tuple[str, str]:
     return entry.text.name, entry.projector.name
 
 

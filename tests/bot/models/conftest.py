@@ -1,6 +1,5 @@
 """What tests of the answer writers share: tiny GGUF files, and a small OpenAI-compatible server."""
 
-import importlib.util
 import json
 import sys
 import threading
@@ -25,18 +24,6 @@ def _tidy() -> Iterator[None]:
     if utils := sys.modules.get("llama_cpp._utils"):
         utils.outnull_file.close()
         utils.errnull_file.close()
-
-
-@pytest.fixture(scope="session")
-def pocket() -> ModuleType:
-    """The module that writes tiny GGUF files."""
-    path = Path(__file__).parents[2] / "pocket" / "make_gguf.py"
-    spec = importlib.util.spec_from_file_location("make_gguf", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
