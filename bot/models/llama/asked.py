@@ -45,7 +45,7 @@ class Asked(Settings):
     @field_validator("tools", mode="before")
     @classmethod
     def _convert(cls, tools: Sequence[Any] | None) -> tuple[dict[str, Any], ...]:
-        return tuple(convert_to_openai_tool(tool) for tool in tools or ())
+        return tool_forms(tools or ())
 
     def request(self, lines: Sequence[Line], stop: Sequence[str] | None) -> Request:
         """Return the request for these lines."""
@@ -102,7 +102,13 @@ def asked(settings: Settings, given: Mapping[str, Any]) -> Asked:
         return Asked(**(usual | dict(given)))
     except ValidationError as error:
         raise ModelError(f"llama: {told_wrong(error, Asked)}") from error
-    except (TypeError, ValueError) as error:  # LangChain's, for what is no tool
+
+
+def tool_forms(tools: Sequence[Any], *, strict: bool | None = None) -> tuple[dict[str, Any], ...]:
+    """Return tools in OpenAI's form; ``ModelError`` for what is no tool."""
+    try:
+        return tuple(convert_to_openai_tool(tool, strict=strict) for tool in tools)
+    except (TypeError, ValueError) as error:
         raise ModelError(f"llama: tools: {' '.join(str(error).split())[:200]}") from error
 
 

@@ -18,11 +18,10 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 
 from bot.errors import ModelError
-from bot.models.llama.asked import Asked, Settings, asked, told_wrong
+from bot.models.llama.asked import Asked, Settings, asked, told_wrong, tool_forms
 from bot.models.llama.chunks import Chunks
 from bot.models.llama.content import Pictures, read_messages
 from bot.models.llama.files import parse_files
@@ -144,7 +143,7 @@ class LocalVisionChat(Settings, BaseChatModel):
     ) -> int:
         """Return the tokens of the whole prompt: its template's, tools' and pictures' included."""
         lines = read_messages(messages, self._pictures)
-        return self.process.count(lines, [convert_to_openai_tool(tool) for tool in tools or ()])
+        return self.process.count(lines, tool_forms(tools or ()))
 
     def picture_cost(self, width: int, height: int) -> int:
         """Return the tokens that a picture of so many pixels takes in a prompt."""
@@ -186,7 +185,7 @@ class LocalVisionChat(Settings, BaseChatModel):
         name; where it must, its answer is held to the schemas of the tools. Raises ``ModelError``
         for a model whose template has no tools.
         """
-        made = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        made = tool_forms(tools, strict=strict)
         if made and not self.process.info.tools:
             raise ModelError(
                 f"{self.model_name}: its chat template takes no tools; use a model that has them,"
