@@ -1,0 +1,119 @@
+"""The words of the pocket vision-language model, and dialogues as its tokens.
+
+A byte-level vocabulary of GPT-2's kind in which every word of the training dialogues is one token
+(numbers too, so that copying a price is copying one token); any other text falls to its bytes.
+Dialogues become tokens as Bifocal's engine makes them: the chat template's own text with control
+tokens, contents without, each by itself. Knows nothing of models or weights.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from vlm_data import PROMPTS, Dialogue, dialogue, new_shot
+from vlm_model import PICTURE_TOKENS
+from vlm_questions import KINDS_ASKED, Shot
+
+PAD, START, END, PICTURE = SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image|>")
+IGNORED = -100  #: the label of what is not learned
+
+
+def make_tokenizer() -> Tokenizer:
+    """Return the tokenizer; the same each time. Special tokens come first, then bytes."""
+    rng = random.Random(3)
+    corpus = [PROMPTS.answer.text, "user\n", "assistant\n", "system\n"]
+    corpus += [f"{n} {n}" for n in range(100)]
+    for n in range(4000):
+        for turn in dialogue(rng, KINDS_ASKED[n % len(KINDS_ASKED)], new_shot, most_turns=3).turns:
+            corpus += [p for p in (*turn.parts, turn.answer) if isinstance(p, str)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=10_000,
+        special_tokens=[AddedToken(t, special=True, normalized=False) for t in SPECIALS],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    return tokenizer
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """Return the number of a token that is there."""
+    found = tokenizer.token_to_id(token)
+    assert found is not None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Tokens with a run of ``PICTURE`` for each picture, and the labels of what is learned.
+
+    ``labels[i]`` is ``tokens[i]`` where it is part of an answer (its end included), else
+    ``IGNORED``.
+    """
+
+    tokens: list[int]
+    labels: list[int]
+    shots: list[Shot]
+
+
+class Encoder:
+    """Makes tokens of dialogues."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.picture, self.end = token_id(tokenizer, PICTURE), token_id(tokenizer, END)
+        self._words: dict[str, list[int]] = {}
+
+    def encode(self, talk: Dialogue, *, answered: bool = True) -> Encoded:
+        """Return a dialogue's tokens; with its last answer, or up to where that begins."""
+        found = Encoded([], [], [])
+        if talk.system:
+            self._add(found, "system", (talk.system,))
+        for n, turn in enumerate(talk.turns):
+            self._add(found, "user", _joined(turn.parts))
+            if answered or n < len(talk.turns) - 1:
+                self._add(found, "assistant", (turn.answer,), learn=turn.learn)
+        if not answered:
+            self._put(found, self._of(f"{START}assistant\n"))
+        return found
+
+    def _add(
+        self, found: Encoded, role: str, parts: Sequence[str | Shot], *, learn: bool = False
+    ) -> None:
+        """Add what one side says, as ``make_gguf.TEMPLATE`` writes it."""
+        self._put(found, self._of(f"{START}{role}\n"))
+        for part in parts:
+            if isinstance(part, str):
+                self._put(found, self._of(part), learn)
+            else:
+                self._put(found, [self.picture] * PICTURE_TOKENS)
+                found.shots.append(part)
+        self._put(found, [self.end], learn)
+        self._put(found, self._of("\n"))
+
+    def _put(self, found: Encoded, tokens: Sequence[int], learn: bool = False) -> None:
+        found.tokens.extend(tokens)
+        found.labels.extend(tokens if learn else [IGNORED] * len(tokens))
+
+    def _of(self, text: str) -> list[int]:
+        if len(text) > 400 or text not in self._words:
+            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+            if len(self._words) < 100_000:
+                self._words[text] = ids
+            return ids
+        return self._words[text]
+
+
+def _joined(parts: Sequence[str | Shot]) -> tuple[str | Shot, ...]:
+    """Join neighbouring words, as the engine does."""
+    found: list[str | Shot] = []
+    for part in parts:
+        if isinstance(part, str) and found and isinstance(found[-1], str):
+            found[-1] = f"{found[-1]}{part}"
+        else:
+            found.append(part)
+    return tuple(found)
