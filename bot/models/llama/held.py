@@ -42,13 +42,16 @@ class Held:
         self._contents: list[str | Pixels] = []
         self._inside: dict[int, set[int]] = {}  # numbers of what a text was put together from
         self._numbers: dict[str, int] = {}
+        self._parts: set[int] = set()  # numbers of what is said in messages
         self.needed: set[int] = set()  # what the template must not lose
 
     def part(self, content: str | Pixels) -> str:
         """Return a placeholder of a content's own, which must come out."""
+        number = len(self._contents)
         self._contents.append(content)
-        self.needed.add(len(self._contents) - 1)
-        return self._placeholder(len(self._contents) - 1)
+        self._parts.add(number)
+        self.needed.add(number)
+        return self._placeholder(number)
 
     def number(self, text: str) -> int:
         """Return the number of a text: the same text has the same placeholder."""
@@ -84,6 +87,8 @@ class Held:
             return writer(self._quoted(value, writer))
         used: set[int] = set()
         text = writer(self._restore(value, used))
+        if writer is repr and used & self._parts:
+            raise TypeError("it writes a message as Python does")
         number = self.number(text)
         self._inside.setdefault(number, set()).update(used)
         return self._placeholder(number)

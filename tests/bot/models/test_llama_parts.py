@@ -6,12 +6,14 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any
 
 import pytest
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
+    ChatMessage,
+    FunctionMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -19,13 +21,13 @@ from langchain_core.messages import (
 from PIL import Image
 
 from bot.errors import ModelError
-from bot.models.llama import picture_part
-from bot.models.llama.content import Line, read_messages
-from bot.models.llama.engine import Engine
+from bot.models.llama import LocalVisionChat, picture_part
+from bot.models.llama.content import Pictures, read_messages
 from bot.models.llama.files import parse_files, read_header
-from bot.models.llama.native import Media, Native
+from bot.models.llama.process import ModelProcess
 from bot.models.llama.streaming import TextStream
 from bot.models.llama.template import ChatTemplate, Markup
+from bot.models.llama.values import Info, Line, Pixels
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -121,21 +123,67 @@ class TestFiles:
 
 
 class TestContent:
-    def test_both_forms_of_picture_give_the_same_pixels(self) -> None:
-        """LangChain's image block and OpenAI's data address are one."""
+    def test_every_form_of_picture_gives_the_same_pixels(self) -> None:
+        """LangChain's image block, OpenAI's data address, bytes and PIL images are one."""
         data = base64.b64encode(png()).decode()
-        parts: list[str | dict[str, object]] = [
+        image = Image.new("RGB", (8, 6), "red")
+        parts: list[Any] = [
             {"type": "text", "text": "a"},
             {"type": "image", "base64": data, "mime_type": "image/png"},
+            {"type": "image", "source_type": "base64", "data": data, "mime_type": "image/png"},
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
-            picture_part(png()),  # type: ignore[list-item]
+            {"type": "image_url", "image_url": f"data:image/png;base64,{data}"},
+            {"type": "image", "url": f"DATA:image/png;base64,{data}"},
+            {"type": "image", "base64": png(), "mime_type": "image/png"},
+            {"type": "image", "image": png()},
+            {"type": "image", "image": image},
+            {"type": "image", "image": image.convert("RGBA")},
+            picture_part(png()),
             "b",
             {"type": "text", "text": "c"},
         ]
-        (line,) = read_messages([HumanMessage(parts)])
-        pictures = [p for p in line.parts if isinstance(p, Image.Image)]
-        assert [p if isinstance(p, str) else "P" for p in line.parts] == ["a", "P", "P", "P", "bc"]
-        assert {p.tobytes() for p in pictures} == {Image.new("RGB", (8, 6), "red").tobytes()}
+        (line,) = read_messages([HumanMessage(parts)], Pictures(64))
+        assert [p if isinstance(p, str) else "P" for p in line.parts] == ["a", *"P" * 10, "bc"]
+        pictures = {p for p in line.parts if isinstance(p, Pixels)}
+        assert pictures == {Pixels(8, 6, image.tobytes())}
+
+    def test_a_picture_is_shrunk_to_what_the_model_uses_and_turned_upright(self) -> None:
+        """Its longer side is the model's; smaller ones stay as they are."""
+        camera = Image.new("RGB", (400, 100), "red")
+        exif = camera.getexif()
+        exif[0x0112] = 6  # turn it to see it
+        out = io.BytesIO()
+        camera.save(out, "JPEG", exif=exif)
+        opened = Image.open(io.BytesIO(out.getvalue()))
+        for given in (out.getvalue(), opened):
+            found = Pictures(64).read(given)
+            assert (found.width, found.height, len(found.data)) == (16, 64, 16 * 64 * 3)
+        assert Pictures(64).read(png()).width == 8
+
+    def test_a_picture_that_comes_again_is_not_decoded_again(self) -> None:
+        """The same bytes give the same value, until others have taken its place."""
+        pictures = Pictures(64, most=3 * 8 * 6 * 3)
+        first = pictures.read(png("red"))
+        assert pictures.read(png("red")) is first
+        for colour in ("green", "blue", "white"):
+            pictures.read(png(colour))
+        assert pictures.read(png("red")) is not first
+        assert pictures.read(png("white")) is pictures.read(png("white"))
+
+    def test_tools_are_read_as_calls_and_answers(self) -> None:
+        """Calls keep their names, arguments and ids; what was no call is what it said."""
+        bad = {"name": "f", "args": "{oops", "id": "2", "error": None, "type": "invalid_tool_call"}
+        lines = read_messages(
+            [
+                AIMessage("so", tool_calls=[{"name": "f", "args": {"x": 1}, "id": "1"}]),
+                ToolMessage("42", tool_call_id="1", name="f"),
+                AIMessage("", invalid_tool_calls=[bad]),
+            ],
+            Pictures(64),
+        )
+        assert lines[0].calls == ({"name": "f", "arguments": {"x": 1}, "id": "1"},)
+        assert lines[1] == Line("tool", ("42",), call_id="1", name="f")
+        assert lines[2].parts == ('{"name": "f", "arguments": "{oops"}',)
 
     @pytest.mark.parametrize(
         "address",
@@ -149,12 +197,12 @@ class TestContent:
             "",
         ],
     )
-    @pytest.mark.parametrize("form", ["image", "image_url"])
-    def test_an_address_is_never_opened(self, address: str, form: str) -> None:
-        """Any address but data: is refused."""
-        key = "url" if form == "image" else "image_url"
+    @pytest.mark.parametrize("key", ["url", "image", "image_url"])
+    def test_an_address_is_never_opened(self, address: str, key: str) -> None:
+        """Any address but data: is refused, and so is a path."""
+        kind = "image_url" if key == "image_url" else "image"
         with pytest.raises(ModelError, match="image part"):
-            read_messages([HumanMessage([{"type": form, key: address}])])
+            read_messages([HumanMessage([{"type": kind, key: address}])], Pictures(64))
 
     @pytest.mark.parametrize(
         "message",
@@ -162,15 +210,19 @@ class TestContent:
             HumanMessage([{"type": "image", "base64": "????", "mime_type": "image/png"}]),
             HumanMessage([{"type": "image", "base64": base64.b64encode(b"no").decode()}]),
             HumanMessage([{"type": "image_url", "image_url": "data:image/png,abc"}]),
+            HumanMessage([{"type": "image", "image": Path("/etc/passwd")}]),
+            HumanMessage([{"type": "image", "image": 5}]),
+            HumanMessage([{"type": "image", "image": Image.new("L", (30_000, 2))}]),
             HumanMessage([{"type": "audio", "base64": "AAAA"}]),
-            ToolMessage("42", tool_call_id="1"),
-            AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}]),
+            FunctionMessage(content="42", name="f"),
+            ChatMessage(content="hi", role="judge"),
         ],
     )
     def test_what_cannot_be_taken_is_refused(self, message: BaseMessage) -> None:
-        """Broken pictures, sound and tools are ModelErrors, never dropped."""
-        with pytest.raises(ModelError):
-            read_messages([message])
+        """Broken pictures, paths, sound and other roles are ModelErrors, never dropped."""
+        with pytest.raises(ModelError) as caught:
+            read_messages([message], Pictures(64))
+        assert "\n" not in str(caught.value)
 
 
 class TestTemplate:
@@ -187,7 +239,7 @@ class TestTemplate:
 
     def test_a_picture_stands_where_it_was_put(self) -> None:
         """Order of words and pictures is kept."""
-        picture = Image.new("RGB", (2, 2))
+        picture = Pixels(2, 2, b"x" * 12)
         pieces = ChatTemplate("{{ messages[0].content }}").render(
             [Line("user", ("a", picture, "b"))]
         )
@@ -217,19 +269,90 @@ class TestTemplate:
             "{{ messages[0].content[:3] }}",
             "nothing at all",
             "{{ messages[0].content.__class__.__mro__ }}",
-            "{{ ''.__class__.__base__.__subclasses__() }}{{ messages[0].content }}",
-            "{{ 'a' * 99999999999 }}{{ messages[0].content }}",
-            "{{ 9 ** 999999999 }}{{ messages[0].content }}",
-            "{% for n in range(10 ** 9) %}{% endfor %}{{ messages[0].content }}",
             "{{ raise_exception('no') }}",
             "{{ messages.append(1) }}{{ messages[0].content }}",
         ],
     )
-    def test_a_template_that_loses_words_or_breaks_out_is_refused(self, source: str) -> None:
-        """Sandbox escapes, bombs and lost contents all end as one line."""
+    def test_a_template_that_loses_or_changes_words_is_refused(self, source: str) -> None:
+        """One line says so."""
         with pytest.raises(ModelError, match="chat template") as caught:
             ChatTemplate(source, owner="m.gguf").render([Line("user", ("hello",))])
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            "{{ ''.__class__.__base__.__subclasses__() }}",
+            "{% for c in [].__class__.__base__.__subclasses__() %}{% if 'warning' in c.__name__ %}"
+            "{{ c()._module.__builtins__['__import__']('os').popen('touch MARK') }}"
+            "{% endif %}{% endfor %}",
+            "{{ self.__init__.__globals__.__builtins__.open('MARK', 'w') }}",
+            "{{ cycler.__init__.__globals__.os.popen('touch MARK').read() }}",
+            "{{ namespace.__init__.__globals__['os'].system('touch MARK') }}",
+            "{{ joiner['__init__']['__globals__'].os.system('touch MARK') }}",
+            "{{ raise_exception.__globals__['datetime'].sys.modules.os.system('touch MARK') }}",
+            "{{ tojson.__globals__ }}{{ ('x'|tojson).__class__.__base__.__subclasses__() }}",
+            "{{ ['os']|map('attr', '__class__')|list|first }}",
+            "{{ ([1]|map(attribute='__class__')|first).__base__.__subclasses__() }}",
+            "{{ '{0.__class__.__base__}'.format('x').__class__.__base__ }}",
+            "{{ lipsum.__globals__['os'].system('touch MARK') }}",
+            "{% include '/etc/passwd' %}",
+            "{% import 'os' as os %}{{ os.system('touch MARK') }}",
+            "{{ dict(a=1).__class__.__base__.__subclasses__() }}",
+        ],
+    )
+    def test_a_template_cannot_reach_python(
+        self, payload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The payloads of CVE-2024-34359 and their like are refused, and nothing was run."""
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ModelError, match="chat template"):
+            ChatTemplate(payload + "{{ messages[0].content }}", owner="m.gguf").render(
+                [Line("user", ("hello",))]
+            )
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "bomb",
+        [
+            "{{ 'a' * 99999999999 }}",
+            "{{ 9 ** 999999999 }}",
+            "{{ '%999999999d' % 1 }}",
+            "{{ '{:>999999999}'.format(1) }}",
+            "{{ '{:>{}}'.format(1, 999999999) }}",
+            "{{ 'a'.ljust(9999999999) }}",
+            "{{ 'a'|center(9999999999) }}",
+            "{{ 'a'|indent(9999999999, true) }}",
+            "{{ strftime_now('%9999999999d') }}",
+            "{{ 'a'.replace('a', 'a' * 9999999).replace('a', 'a' * 9999999) }}",
+            "{% set a = namespace(x='a') %}{% for n in range(99) %}{% set a.x = a.x ~ a.x %}"
+            "{% endfor %}",
+            "{% set a = namespace(x='a') %}{% for n in range(99) %}{% set a.x = a.x + a.x %}"
+            "{% endfor %}",
+            "{% set a = namespace(x=[1]) %}{% for n in range(99) %}{% set a.x = [a.x, a.x] %}"
+            "{% endfor %}{{ a.x|tojson }}",
+            "{% set a = namespace(x=[1]) %}{% for n in range(99) %}{% set a.x = [a.x, a.x] %}"
+            "{% endfor %}{{ a.x }}",
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
+            "{% endfor %}{% endfor %}{% endfor %}",
+            "{% for a in range(99999) %}{% for b in range(99999) %}word{% endfor %}{% endfor %}",
+            "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+            "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}"
+            "{{ f(90) }}",
+            "{{ range(99999)|map('string')|map('upper')|list|join(',' * 9999) }}",
+            "{% for n in range(10 ** 9) %}{% endfor %}",
+        ],
+    )
+    def test_a_template_that_does_not_end_is_ended(self, bomb: str) -> None:
+        """Loops and texts that grow are cut off, and the next rendering is not the worse for it."""
+        source = (
+            "{% if messages[0].role == 'user' %}" + bomb + "{% endif %}{{ messages[0].content }}"
+        )
+        line = Line("user", ("hello",))
+        with pytest.raises(ModelError, match=r"m\.gguf: its chat template") as caught:
+            ChatTemplate(source, owner="m.gguf", seconds=0.2).render([line])
+        assert "\n" not in str(caught.value)
+        assert ChatTemplate(CHATML).render([line])
 
     def test_a_template_that_is_no_jinja_is_refused(self) -> None:
         """A syntax error is found when the model is opened."""
@@ -270,7 +393,7 @@ def test_the_pocket_vocabulary_spells_every_byte(pocket: ModuleType) -> None:
 
 def test_system_and_user_lines_are_read_in_order() -> None:
     """Roles come out as templates name them."""
-    lines = read_messages([SystemMessage("s"), HumanMessage("u"), AIMessage("a")])
+    lines = read_messages([SystemMessage("s"), HumanMessage("u"), AIMessage("a")], Pictures(64))
     assert [(line.role, line.parts) for line in lines] == [
         ("system", ("s",)),
         ("user", ("u",)),
@@ -278,41 +401,25 @@ def test_system_and_user_lines_are_read_in_order() -> None:
     ]
 
 
-class Patches:
-    """Native code of a model of dynamic resolution: a token for every 28x28 pixels of a picture."""
+class Patches(ModelProcess):
+    """A model of dynamic resolution: a token for every 28x28 pixels of a picture, none for words.
 
-    trained_on, sees = 8192, True
+    The real class, but without the process: what it counts is the sizes that it is asked about.
+    """
 
-    def __init__(self, text: Path) -> None:
-        self.files = parse_files(str(text))
+    def __init__(self, side: int) -> None:
+        self.info = Info("patches", 8192, True, side, False, True, "")
 
-    def template(self) -> str:
-        return CHATML
-
-    def bos(self) -> None:
-        return None
-
-    eos = bos
-
-    def adds_bos(self) -> bool:
-        return False
-
-    def look(self, image: Image.Image) -> Media:
-        tokens = (image.width // 28) * (image.height // 28)
-        return Media(None, tokens, tokens, ())
-
-    def forget(self, media: Media) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    def count(self, lines: Any, tools: Any = ()) -> int:
+        pictures = [p for line in lines for p in line.parts if isinstance(p, Pixels)]
+        return sum((p.width // 28) * (p.height // 28) for p in pictures)
 
 
-def test_a_picture_is_budgeted_at_the_size_that_is_shown_at_most(tiny: Path) -> None:
-    """With dynamic resolution a picture of 1024x1024 costs five times one of 448x448."""
-    engine = Engine(cast(Native, Patches(tiny)), 4096)
-    try:
-        assert engine.picture_tokens == engine.count([Image.new("RGB", (1024, 1024))])
-        assert engine.picture_tokens > 5 * engine.count([Image.new("RGB", (448, 448))])
-    finally:
-        engine.close()
+@pytest.mark.parametrize(("side", "tokens"), [(1024, 36 * 36), (448, 16 * 16)])
+def test_a_picture_is_budgeted_at_the_size_that_is_shown(side: int, tokens: int) -> None:
+    """With dynamic resolution, 1024x1024 costs what the model makes of it, smaller ones less."""
+    model = LocalVisionChat(process=Patches(side), model_name="patches")
+    assert model.picture_tokens == tokens
+    assert model.picture_cost(448, 448) == 16 * 16
+    assert model.picture_cost(2 * side, side) == (side // 28) * (side // 2 // 28)
+    assert model.max_pictures == min(16, 4096 // tokens)
