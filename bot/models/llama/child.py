@@ -4,6 +4,7 @@ Knows nothing of requests, nor of starting again; that is ``process``.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -58,8 +59,13 @@ class Child:
                 start_new_session=True,  # Ctrl-C on the terminal is the program's to handle
             )
         )
-        for thread in child._threads:
-            thread.start()
+        try:
+            for thread in child._threads:
+                thread.start()
+        except RuntimeError as error:  # no room for another thread
+            child.process.kill()
+            child.process.wait()
+            raise OSError(errno.EAGAIN, str(error)) from error
         return child
 
     def send(self, frame: list[bytes]) -> None:
@@ -67,15 +73,8 @@ class Child:
         self._frames.put(frame)
 
     def receive(self) -> wire.Frame | None:
-        """Return the next frame, None at the end; a malformed one is the end too."""
-        try:
-            return wire.read(self._output)
-        except wire.WireError as error:
-            _log.debug("malformed: %s", error)
-            self.kill("said what cannot be read")
-        except OSError:
-            pass
-        return None
+        """Return the next frame, None at the end; ``WireError`` if it is none."""
+        return wire.read(self._output)
 
     def kill(self, why: str) -> None:
         """End the process at once; ``why`` goes on after "its process"."""

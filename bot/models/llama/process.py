@@ -10,22 +10,19 @@ import logging
 import threading
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from math import inf
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from bot.errors import ModelBusy, ModelError
 from bot.models.llama import wire
 from bot.models.llama.child import Child
 from bot.models.llama.files import ModelFiles
-from bot.models.llama.values import Delta, Info, Line, Options, Outcome, Request
+from bot.models.llama.pending import Pending, Put, Reply, Turn
+from bot.models.llama.values import Info, Line, Options, Request
 
-Put = Callable[[wire.Said], None]
-
-CALL_SECONDS = 120.0  # for a question that is no answer to write: longer, and the process hangs
-GRACE_SECONDS = 30.0  # for an answer to end after its time limit
+PATIENCE = 60.0  # seconds
 CLOSE_SECONDS = 10.0  # to save what is kept
 CALM_SECONDS = 60.0  # a process that lived so long did not die of its start
 #: Seconds to wait before the process is started again, by deaths without an answer in between
@@ -35,23 +32,6 @@ _AGAIN = "; it is being started again, ask again"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Turn:
-    """An answer being written: who gets it, and when it is overdue (``time.monotonic``)."""
-
-    put: Put
-    seconds: float | None
-    overdue: float = inf
-
-
-@dataclass(slots=True)
-class _Call:
-    """A question to the process, and when what it says to it is overdue."""
-
-    reply: "Future[tuple[Any, bytes]]"
-    overdue: float
-
-
 class ModelProcess:
     """A model in its own process. Make one with :meth:`open`; safe from any thread.
 
@@ -59,45 +39,51 @@ class ModelProcess:
     the model. ``pid`` is the latest process. All answers come on one thread of this class.
     """
 
-    def __init__(self, files: ModelFiles, options: Options) -> None:
+    def __init__(self, files: ModelFiles, options: Options, patience: float) -> None:
         self.files, self.options = files, options
         self.info: Info
         self.pid = 0
-        self._name = files.text.name
+        self._name, self._patience = files.text.name, patience
         self._opening = wire.pack(
             {**wire.opening(files, options), "debug": _log.isEnabledFor(logging.DEBUG)}
         )
         self._numbers = itertools.count(1)
-        self._changed = threading.Condition()  # holds together what follows
+        # What follows is held together by the lock. Threads of callers only ever take the lock
+        # itself and wait in queues: Ctrl-C in a condition or an event can leave it locked for ever.
+        self._lock = threading.RLock()
+        self._ends = threading.Condition(self._lock)
         self._child: Child | None = None  # also while it loads
         self._loaded = False
         self._loads = 0
         self._refusal = ""  # why requests do not wait for the process to be started again
         self._next_try = 0.0
-        self._waiting = 0
-        self._calls: dict[int, _Call] = {}
-        self._turns: dict[int, _Turn] = {}
-        self._closing = threading.Event()
-        self._deaths = 0  # without an answer in between
+        self._waiters: list[SimpleQueue[None]] = []  # told when any of this changes
+        self._pending = Pending(patience, self.cancel)
+        self._closing = False
         self._supervisor = threading.Thread(
             target=self._supervise, daemon=True, name="llama-supervise"
         )
         self._watcher = threading.Thread(target=self._watch, daemon=True, name="llama-watch")
 
     @classmethod
-    def open(cls, files: ModelFiles, options: Options) -> "ModelProcess":
+    def open(
+        cls, files: ModelFiles, options: Options, *, patience: float = PATIENCE
+    ) -> "ModelProcess":
         """Start the process and wait until the model is loaded, however long that takes.
 
-        Raises ``ModelError`` with what the process said, or with how it ended.
+        A process that lets a question wait for ``patience`` seconds, or goes on for so long after
+        the time limit of an answer, hangs: it is ended and started again. Raises ``ModelError``
+        with what the process said, or with how it ended.
         """
-        process = cls(files, options)
-        process._supervisor.start()
-        process._watcher.start()
+        process = cls(files, options, patience)
+        news: SimpleQueue[None] = SimpleQueue()
+        process._waiters.append(news)
         try:
-            with process._changed:
-                process._changed.wait_for(lambda: process._loaded or process._refusal)
-                if not process._loaded:
-                    raise ModelError(process._refusal)
+            process._supervisor.start()
+            process._watcher.start()
+            news.get()
+            if not process._loads:
+                raise ModelError(process._refusal)
         except BaseException:  # also when the wait is interrupted
             process.close()
             raise
@@ -108,17 +94,18 @@ class ModelProcess:
 
         Answers that are being written end with a ``ModelError``.
         """
-        with self._changed:
-            first = not self._closing.is_set()
-            self._closing.set()
-            self._changed.notify_all()
+        with self._lock:
+            first = not self._closing
+            self._closing = True
+            self._tell()
+            self._ends.notify_all()
             child = self._child
         if child is not None and first:
             child.send(wire.pack({"do": "close", "id": 0}))
             if not child.wait(CLOSE_SECONDS):
                 child.kill("did not end when it was closed")
         for thread in (self._supervisor, self._watcher):
-            if thread is not threading.current_thread():
+            if thread.ident and thread is not threading.current_thread():
                 thread.join()
 
     @property
@@ -152,15 +139,15 @@ class ModelProcess:
         wait; ``put`` then hears of no end.
         """
         told, pixels = wire.request_out(request)
-        turn = _Turn(put, request.seconds)
+        turn = Turn(put, request.seconds)
         number = next(self._numbers)
         self._ask({"do": "submit", "request": told}, pixels, number=number, turn=turn)
         return number
 
     def cancel(self, ticket: int) -> None:
         """End an answer soon; its ``Outcome`` still comes. Harmless when it has ended."""
-        with self._changed:
-            if ticket in self._turns and self._child is not None:
+        with self._lock:
+            if self._child is not None and self._pending.answering(ticket):
                 self._child.send(wire.pack({"do": "cancel", "id": ticket}))
 
     def stats(self) -> dict[str, float]:
@@ -179,54 +166,67 @@ class ModelProcess:
         pixels: Sequence[bytes] = (),
         *,
         number: int | None = None,
-        turn: _Turn | None = None,
-    ) -> tuple[Any, bytes]:
+        turn: Turn | None = None,
+    ) -> Reply:
         """Send a question and wait for what is said to it: a JSON value, and bytes."""
         if threading.current_thread() is self._supervisor:
             raise RuntimeError("a put cannot ask the model: answers come on the thread it is on")
         number = next(self._numbers) if number is None else number
         frame = wire.pack({**body, "id": number}, pixels)
-        call = _Call(Future(), inf)
-        with self._changed:
-            child = self._await(None if turn is None else turn.seconds)
-            call.overdue = time.monotonic() + CALL_SECONDS
-            self._calls[number] = call
-            if turn is not None:
-                self._turns[number] = turn
-            child.send(frame)
+        reply: SimpleQueue[Reply | ModelError] | None = None
         try:
-            return call.reply.result()
-        except BaseException:
-            self.cancel(number)  # when the wait was interrupted
-            self._calls.pop(number, None)
-            self._turns.pop(number, None)
+            while reply is None:
+                with self._lock:
+                    news = self._hindered()
+                    if news is None and self._child is not None:
+                        reply = self._pending.add(number, turn)
+                        self._child.send(frame)
+                if news is not None:
+                    self._wait(news, None if turn is None else turn.seconds)
+            said = reply.get()
+        except BaseException:  # also when a wait is interrupted
+            self.cancel(number)
+            self._pending.drop(number)
             raise
+        if isinstance(said, ModelError):
+            raise said
+        return said
 
-    def _await(self, seconds: float | None) -> Child:
-        """Return the process that has the model; waits while one is being started again."""
-        if not (self._loaded or self._refusal or self._closing.is_set()):
-            if self._waiting >= self.options.waiting:
-                raise ModelBusy(
-                    f"{self._name}: its process is being started again and {self._waiting}"
-                    " requests wait for it already; ask again in 1 s",
-                    1.0,
-                )
-            self._waiting += 1
-            try:
-                self._changed.wait_for(
-                    lambda: self._loaded or self._refusal or self._closing.is_set(), seconds
-                )
-            finally:
-                self._waiting -= 1
-        if self._closing.is_set():
+    def _hindered(self) -> SimpleQueue[None] | None:
+        """Return None if the model can be asked, or where it will be told that this may be so."""
+        if self._closing:
             raise ModelError(self._closed)
-        if self._loaded and self._child is not None:
-            return self._child
-        if not self._refusal:
-            raise ModelError(f"{self._name}: its process is still being started again; ask again")
-        left = self._next_try - time.monotonic()
-        when = f"the next try is in {left:.0f} s" if left >= 0.5 else "it is being tried again"
-        raise ModelError(f"{self._refusal}; {when}")
+        if self._loaded:
+            return None
+        if self._refusal:
+            left = self._next_try - time.monotonic()
+            when = f"the next try is in {left:.0f} s" if left >= 0.5 else "it is being tried again"
+            raise ModelError(f"{self._refusal}; {when}")
+        if len(self._waiters) >= self.options.waiting:
+            raise ModelBusy(
+                f"{self._name}: its process is being started again and {len(self._waiters)}"
+                " requests wait for it already; ask again in 1 s",
+                1.0,
+            )
+        self._waiters.append(SimpleQueue())
+        return self._waiters[-1]
+
+    def _wait(self, news: SimpleQueue[None], seconds: float | None) -> None:
+        try:
+            news.get(timeout=seconds)
+        except Empty:
+            raise ModelError(
+                f"{self._name}: its process is still being started again; ask again"
+            ) from None
+        finally:
+            with self._lock:
+                if news in self._waiters:
+                    self._waiters.remove(news)
+
+    def _tell(self) -> None:
+        for news in self._waiters:
+            news.put(None)
+        self._waiters.clear()
 
     @property
     def _closed(self) -> str:
@@ -236,30 +236,30 @@ class ModelProcess:
 
     def _supervise(self) -> None:
         """Run one process after the other, until closed or until the first cannot load."""
+        deaths = -1  # in a row: the first of a row has no delay
         while True:
             began = time.monotonic()
             why, final = self._live()
-            if time.monotonic() - began > CALM_SECONDS:
-                self._deaths = 0
-            delay = DELAYS[min(self._deaths, len(DELAYS) - 1)]
-            ends = self._closing.is_set() or not self._loads
-            with self._changed:
-                self._deaths += 1
+            calm = time.monotonic() - began > CALM_SECONDS
+            with self._lock:
+                pending, self._pending = self._pending, Pending(self._patience, self.cancel)
+                deaths = 0 if calm or pending.answered else deaths + 1
+                delay = DELAYS[min(deaths, len(DELAYS) - 1)]
+                ends = self._closing or not self._loads
                 self._loaded, self._child = False, None
                 self._next_try = time.monotonic() + delay
                 if final or delay or ends:
                     self._refusal = why
-                calls, self._calls = self._calls, {}
-                turns, self._turns = self._turns, {}
-                self._changed.notify_all()
-            if self._closing.is_set():
+                    self._tell()
+            if self._closing:
                 why = self._closed
             elif not ends:
                 why += f"; it is started again in {delay:.0f} s" if delay else _AGAIN
                 _log.warning("%s", why)
-            self._fail(calls, turns, why)
-            if ends or self._closing.wait(delay):
-                return
+            pending.fail(why)
+            with self._lock:
+                if ends or self._ends.wait_for(lambda: self._closing, delay):
+                    return
 
     def _live(self) -> tuple[str, bool]:
         """Run one process from its start to its end.
@@ -267,8 +267,8 @@ class ModelProcess:
         Returns what went wrong, and whether that would not change by waiting for the next.
         """
         try:
-            with self._changed:
-                if self._closing.is_set():
+            with self._lock:
+                if self._closing:
                     return self._closed, True
                 self._child = child = Child.start()
                 self.pid = child.pid
@@ -279,83 +279,35 @@ class ModelProcess:
         try:
             while (frame := child.receive()) is not None:
                 if self._loaded:
-                    self._take(*frame)
+                    self._pending.take(*frame)
                 elif "info" in frame[0]:
                     self._begin(wire.info_in(frame[0]["info"]))
                 else:
                     refusal = str(wire.said_in(frame[0]))
-        except wire.WireError as error:
-            _log.debug("malformed: %s", error)
+        except Exception:  # a WireError, or no memory for what it says
+            _log.debug("%s: cannot be read", self._name, exc_info=True)
             child.kill("said what cannot be read")
         how, telling = child.end()
         if refusal:
             return refusal, True
-        doing = "while it answered" if self._loaded else "while it loaded the model"
-        return f"{self._name}: its process {how} {doing}{telling}", False
+        doing = " while it answered" if self._pending.waits else ""
+        doing = doing if self._loaded else " while it loaded the model"
+        return f"{self._name}: its process {how}{doing}{telling}", False
 
     def _begin(self, info: Info) -> None:
-        with self._changed:
+        with self._lock:
             self.info = info
             self._loads += 1
             self._loaded, self._refusal = True, ""
-            self._changed.notify_all()
-
-    def _take(self, body: dict[str, Any], data: bytes) -> None:
-        """Pass on what the process says."""
-        if "turn" in body:
-            self._hear(wire.typed(body["turn"], int), wire.said_in(body))
-            return
-        number = wire.typed(body.get("call"), int)
-        call = self._calls.pop(number, None)
-        if "error" in body:
-            self._turns.pop(number, None)
-            if call is not None:
-                call.reply.set_exception(wire.typed(wire.said_in(body), ModelError))
-            return
-        if (turn := self._turns.get(number)) is not None and turn.seconds is not None:
-            turn.overdue = time.monotonic() + turn.seconds + GRACE_SECONDS
-        if call is not None:
-            call.reply.set_result((body.get("value"), data))
-
-    def _hear(self, number: int, said: wire.Said) -> None:
-        """Pass on a stretch of an answer, or its end."""
-        turn = self._turns.get(number)
-        if turn is None:
-            return
-        if not isinstance(said, Delta):
-            self._turns.pop(number, None)
-            if isinstance(said, Outcome):
-                self._deaths = 0
-        try:
-            turn.put(said)
-        except Exception:  # not ours: its reader is gone, perhaps with its event loop
-            _log.debug("%s: a reader failed; its answer ends", self._name, exc_info=True)
-            self.cancel(number)
-            self._turns.pop(number, None)
-
-    def _fail(self, calls: dict[int, _Call], turns: dict[int, _Turn], why: str) -> None:
-        """Tell all that were waiting, each once."""
-        for number, turn in turns.items():
-            if number in calls:
-                continue  # submit raises
-            try:
-                turn.put(ModelError(why))
-            except Exception:
-                _log.debug("%s: a reader failed", self._name, exc_info=True)
-        for call in calls.values():
-            call.reply.set_exception(ModelError(why))
+            self._tell()
 
     def _watch(self) -> None:
         """End a process that hangs: one that does not reply, or goes on past a time limit."""
-        while not self._closing.wait(1.0):
-            now = time.monotonic()
-            with self._changed:
-                times: list[_Call | _Turn] = [
-                    *self._calls.copy().values(),
-                    *self._turns.copy().values(),
-                ]
-                if self._child is not None and any(now > one.overdue for one in times):
+        with self._lock:
+            while not self._closing:
+                if self._child is not None and self._pending.hangs():
                     self._child.kill("hung and was ended")
+                self._ends.wait(1.0)
 
 
 def _sizes_only(line: Line) -> Line:

@@ -18,7 +18,7 @@ import sys
 import threading
 import traceback
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, BinaryIO, Protocol
@@ -39,7 +39,7 @@ class EngineLike(Protocol):
     def tokens_of(self, text: str) -> list[int]:
         """Return the tokens of plain text."""
 
-    def count(self, lines: Sequence[Line], tools: Sequence[Any] = ()) -> int:
+    def count(self, lines: Sequence[Line], tools: Sequence[Mapping[str, Any]] = ()) -> int:
         """Return the tokens of a whole prompt."""
 
     def submit(self, request: Request, put: Callable[[wire.Said], None]) -> int:
@@ -109,7 +109,6 @@ class Desk:
         # requests by their number: the engine's ticket; None while it is prepared
         self._tickets: dict[int, int | None] = {}
         self._unwanted: set[int] = set()  # cancelled while being prepared
-        self._closer: threading.Thread | None = None
         self._does: dict[str, Callable[[int, wire.Frame], None]] = {
             "tokens": self._tokens,
             "count": self._count,
@@ -126,11 +125,6 @@ class Desk:
         if does is None:
             raise wire.WireError(f"asked to {frame[0]['do']!r:.40}")
         does(wire.typed(frame[0].get("id"), int), frame)
-
-    def finish(self) -> None:
-        """Wait until the engine has saved what it keeps."""
-        if self._closer is not None:
-            self._closer.join()
 
     # what is asked
 
@@ -161,8 +155,7 @@ class Desk:
 
     def _close(self, number: int, frame: wire.Frame) -> None:
         # on a thread of its own: the one that reads must still see the program end
-        self._closer = threading.Thread(target=self._engine.close, daemon=True)
-        self._closer.start()
+        threading.Thread(target=self._engine.close, daemon=True, name="close").start()
 
     def _submit(self, number: int, frame: wire.Frame) -> None:
         request = wire.request_in(frame[0].get("request"), frame[1])
@@ -264,7 +257,7 @@ def main() -> None:
     desk.append(Desk(engine, out, options.waiting))
     out.say({"info": asdict(engine.info)})
     engine.serve()
-    desk[0].finish()
+    engine.close()  # waits until all is saved, if it is not
 
 
 def _listen(incoming: BinaryIO, desk: list[Desk]) -> None:
