@@ -30,8 +30,13 @@ def main() -> int:
         bench = Bench(
             text=text,
             projector=projector,
-            sizes=Sizes(threads=args.threads, repack=not args.no_repack),
+            sizes=Sizes(
+                threads=args.threads,
+                repack=not args.no_repack,
+                flash_attention=args.flash_attention,
+            ),
             server=args.llama_server,
+            server_arguments=args.server_arguments.split(),
             rounds=1 if args.quick else args.rounds,
             quick=args.quick,
             turns=args.turns,
@@ -64,11 +69,17 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--llama-server", type=Path, metavar="PATH", help="take part as C")
+    parser.add_argument(
+        "--server-arguments", default="", metavar="TEXT", help="more for C: '-fa off'"
+    )
     parser.add_argument("--without-handler", action="store_true", help="leave A out: it is slow")
     parser.add_argument(
         "--no-repack",
         action="store_true",
         help="for all three; GCC 12's llama.cpp ends at AMX processors without it",
+    )
+    parser.add_argument(
+        "--flash-attention", default="auto", choices=("auto", "on", "off"), help="of B"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)

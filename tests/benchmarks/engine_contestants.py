@@ -37,6 +37,7 @@ class Sizes:
     parallel: int = 8
     batch: int = 512
     repack: bool = True  #: let llama.cpp lay weights out anew for this processor
+    flash_attention: str = "auto"  #: of B; C has its own default, A's is off
 
     @property
     def kv_tokens(self) -> int:
@@ -177,6 +178,7 @@ class Ours:
             threads=sizes.threads,
             batch=sizes.batch,
             repack=sizes.repack,
+            flash_attention=sizes.flash_attention,
             cache=cache,
         )
 
@@ -200,7 +202,7 @@ class Server:
 
     name = "C"
 
-    def __init__(self, binary: Path, text: Path, projector: Path, sizes: Sizes) -> None:
+    def __init__(self, binary: Path, text: Path, projector: Path, sizes: Sizes, *more: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -210,7 +212,7 @@ class Server:
         command += ["--repack" if sizes.repack else "--no-repack"]
         command += ["-t", str(sizes.threads), "-tb", str(sizes.threads)]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         address = f"http://127.0.0.1:{port}"
         # a connection for each request: the server hangs up on those that were kept

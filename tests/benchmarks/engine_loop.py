@@ -27,6 +27,7 @@ class DecodeLoop:
         context = low.llama_context_default_params()
         context.n_ctx, context.n_seq_max, context.no_perf = sizes.context, 1, True
         context.n_batch = context.n_ubatch = sizes.batch
+        context.flash_attn_type = 0  # off: on a CPU the faster one at batch 1
         context.n_threads = context.n_threads_batch = sizes.threads
         self._context = low.llama_init_from_model(self._model, context)
         if not self._context:

@@ -33,6 +33,7 @@ class Bench:
     projector: Path
     sizes: Sizes
     server: Path | None
+    server_arguments: Sequence[str]
     rounds: int
     quick: bool
     turns: int  #: of the memory measure
@@ -51,7 +52,8 @@ class Bench:
             found = [load(Handler(*files, self.sizes))] if self.with_handler else []
             found.append(load(Ours(*files, self.sizes)))
             if self.server is not None:
-                found.append(load(Server(self.server, *files, self.sizes)))
+                server = Server(self.server, *files, self.sizes, *self.server_arguments)
+                found.append(load(server))
             yield found
 
 
