@@ -44,6 +44,7 @@ class CallReader:
         self._names = {str(tool["function"]["name"]) for tool in tools}
         self._held = ""
         self._began = False  # something but white space was seen
+        self._after_call = False  # no words since then
 
     def feed(self, text: str) -> list[str | Call]:
         """Return the words and calls that are certain after ``text``."""
@@ -59,17 +60,16 @@ class CallReader:
             )
             if at < 0:
                 keep = max(_overlap(self._held, m) for m in _MARKS)
-                words = self._held[: len(self._held) - keep]
-                self._held = self._held[len(words) :]
-                return [*found, words] if words else found
-            if words := self._held[:at].rstrip() if not found else self._held[:at].strip():
-                found.append(words)
-            self._held = self._held[at:]
+                found.extend(self._words(len(self._held) - keep))
+                return found
+            found.extend(self._words(at))
+            self._held = self._held.lstrip()
             end = self._held.find(_CLOSE)
             if mark != _OPEN or end < 0:
                 return found
             found.extend(_calls(self._held[len(_OPEN) : end]))
-            self._held = self._held[end + len(_CLOSE) :].lstrip()
+            self._after_call = True
+            self._held = self._held[end + len(_CLOSE) :]
 
     def finish(self) -> list[str | Call]:
         """Return what was held back when the answer has ended."""
@@ -79,7 +79,18 @@ class CallReader:
                 return list(_calls(text.removeprefix(mark)))
         if not self._began and (calls := _bare_calls(text, self._names)):
             return list(calls)
-        return [text] if text else []
+        return [text] if text.strip() or (text and not self._after_call) else []
+
+    def _words(self, size: int) -> list[str]:
+        """Take words from what is held, without the white space behind them or behind a call."""
+        words = self._held[:size].rstrip()
+        self._held = self._held[len(words) :]
+        if not words:
+            return []
+        if self._after_call:
+            words = words.lstrip()
+        self._after_call = False
+        return [words]
 
 
 def must_call(tools: Sequence[Mapping[str, Any]], name: str | None) -> dict[str, Any]:
