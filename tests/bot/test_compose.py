@@ -1,8 +1,11 @@
 """Evidence and history become messages within a budget."""
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from langchain_core.messages import BaseMessage
 
 from bot.compose import Budget, Prompts, Shown, compose, estimate_tokens
 from memory.messages import Message, PictureRef, Turn
@@ -63,7 +66,7 @@ def test_the_oldest_turns_are_left_out_first_and_it_is_said() -> None:
     texts = [str(m.text) for m in made.messages]
     assert any("question 29" in t for t in texts)
     assert not any("question 0 " in t for t in texts)
-    assert "earlier turns fitted" in made.notices[0]
+    assert "earlier turns were put into the prompt" in made.notices[0]
 
 
 def test_marks_of_earlier_answers_are_dropped_since_they_would_point_at_this_turns_sources() -> (
@@ -109,3 +112,82 @@ def test_pictures_beyond_the_models_limit_are_left_out_and_said() -> None:
     made = compose("?", [], pictures, [], PROMPTS, budget(pictures=2))
     assert made.shown == {1, 2}
     assert made.notices == ("only 2 of 3 pictures were shown to the model",)
+
+
+def exact(tokens: int, each: int = 100) -> Budget:
+    """A model that counts a whole prompt: three times what its parts seem to take."""
+
+    def whole(messages: list[BaseMessage]) -> int:
+        shown = sum(part["type"] == "image" for m in messages for part in m.content_blocks)
+        return sum(3 * estimate_tokens(str(m.text)) for m in messages) + each * shown
+
+    return replace(budget(tokens), whole=whole, picture_tokens=each)
+
+
+def test_a_prompt_that_is_counted_whole_fits_however_wrong_the_estimate_was() -> None:
+    many = [passage(n, f"word{n} " * 100) for n in range(1, 9)]
+    turns = [turn(n, f"question {n} " * 20, "answer " * 20) for n in range(8)]
+    pictures = [Shown(n, b"x", "image/png") for n in (1, 2, 3)]
+    for tokens in (1100, 1500, 2500, 4000, 6000, 9000):
+        within = exact(tokens)
+        assert within.whole is not None
+        made = compose("Why?", many, pictures, turns, PROMPTS, within)
+        assert within.whole(list(made.messages)) <= tokens
+        assert last(made.messages).endswith("Why?")
+        blocks = last(made.messages).count("</source>")
+        left_out = (blocks, len(made.shown), len(made.messages) // 2 - 1)
+        said = " ".join(made.notices)
+        for kept, of, what in zip(left_out, (8, 3, 8), ("evid", "pict", "turns"), strict=True):
+            assert (f"{kept} of {of} " in said and what in said) == (kept < of)
+
+
+def test_what_fits_is_not_counted_twice() -> None:
+    counted: list[int] = []
+
+    def whole(messages: list[BaseMessage]) -> int:
+        counted.append(len(messages))
+        return 1
+
+    within = replace(budget(), whole=whole)
+    compose("Why?", [passage(1, "Alpha")], [], [turn(1)], PROMPTS, within)
+    assert counted == [4]
+
+
+def test_a_question_that_does_not_fit_alone_is_left_to_the_model() -> None:
+    made = compose("Why? " * 2000, [passage(1, "Alpha" * 99)], [], [turn(1)], PROMPTS, exact(500))
+    assert made.kept == set()
+    assert len(made.messages) == 2
+    assert len(made.notices) == 2
+
+
+def test_pictures_are_budgeted_by_their_own_size() -> None:
+    small, large = (40, 20), (4000, 2000)
+    costs = {small: 50, large: 6000}
+    within = replace(budget(8000), picture_cost=lambda *size: costs[size])
+    for sizes, kept in (((small, small), {1, 2}), ((large, small), set()), ((small, large), {1})):
+        pictures = [Shown(n, b"x", "image/png", *size) for n, size in enumerate(sizes, 1)]
+        assert compose("?", [], pictures, [], PROMPTS, within).shown == kept
+
+
+def test_the_next_turns_prompt_begins_with_this_ones_system_and_older_turns() -> None:
+    turns = [turn(n, f"question {n}", f"answer {n} [1]") for n in range(3)]
+    first = compose("And?", [passage(1, "Alpha")], [], turns, PROMPTS, budget())
+    added = [*turns, turn(3, "And?", "So [1].")]
+    second = compose("Why?", [passage(2, "Beta")], [], added, PROMPTS, budget())
+    older = first.messages[:-1]
+    assert len(older) == 7
+    assert second.messages[: len(older)] == older
+
+
+def test_a_long_conversations_prompt_keeps_its_beginning_for_several_turns() -> None:
+    """Eight turns are loaded each time; the first of those that are shown moves by four."""
+    all_turns = [turn(n, f"question {n}", f"answer {n}") for n in range(40)]
+    begins = []
+    for total in range(8, 40):
+        loaded = all_turns[total - 8 : total]
+        made = compose("?", [], [], loaded, PROMPTS, budget(), turns_before=total - 8)
+        shown = (len(made.messages) - 2) // 2
+        assert 5 <= shown <= 8
+        begins.append(str(made.messages[1].text))
+        assert (f"the last {shown} of 8 earlier turns" in " ".join(made.notices)) == (shown < 8)
+    assert sum(a != b for a, b in pairwise(begins)) == 8

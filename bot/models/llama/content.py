@@ -161,7 +161,7 @@ def _picture(part: Mapping[str, Any], pictures: Pictures) -> Pixels:
     if isinstance(given, str):
         encoded = given if part.get("base64") or part.get("data") else _data_of(given)
         try:
-            given = base64.b64decode(encoded, validate=True)
+            given = binascii.a2b_base64(encoded, strict_mode=True)
         except (binascii.Error, ValueError) as error:
             raise ModelError("an image part whose base64 cannot be decoded") from error
     if not isinstance(given, bytes | Image.Image):
