@@ -25,14 +25,13 @@ from bot.models.llama.sequences import Sequences
 from bot.models.llama.template import ChatTemplate
 from bot.models.llama.values import Info, Line, Options, Pixels, Request
 
-_SEQUENCES = 32  # conversations whose memory may be kept, beside those that are being answered
 _HEAD = 1 << 20  # bytes of a model's file that tell it from others, with its size and time
 
 
 class Engine:
     """A loaded model. Make one with :meth:`open`."""
 
-    def __init__(self, native: Native, options: Options, kv_tokens: int, mark: str) -> None:
+    def __init__(self, native: Native, options: Options, mark: str) -> None:
         self._native, self._options = native, options
         self._guard = threading.Lock()  # nobody tokenises while the model is freed
         self._wake = threading.Condition()
@@ -42,7 +41,9 @@ class Engine:
         self._jobs: dict[int, Job] = {}
         self._forget: list[str] = []
         self.files = native.files
-        self.context_tokens = min(options.context_tokens, native.trained_on or kv_tokens)
+        self.context_tokens = min(
+            options.context_tokens, native.trained_on or options.context_tokens
+        )
         source = native.template()
         if not source:
             raise ModelError(f"{self.files.text}: no chat template in it; use a chat model's file")
@@ -62,8 +63,7 @@ class Engine:
         self._pictures = Pictures(
             native.eyes, self._kept["pictures"], model=self.files.text.name, fingerprint=mark
         )
-        sequences = max(1, native.sequences)
-        self._sequences = Sequences(native, sequences, kv_tokens, self._kept["sequences"])
+        self._sequences = Sequences(native, self._kept["sequences"])
         self._scheduler = Scheduler(native, self._sequences, self._pictures, options)
         self.info = Info(
             name=self.files.text.stem,
@@ -80,16 +80,9 @@ class Engine:
     def open(cls, files: ModelFiles, options: Options) -> "Engine":
         """Load a model. Raises ``ModelError`` for files and options that cannot be used."""
         _check(options)
-        kv_tokens = max(options.kv_tokens or 2 * options.context_tokens, options.context_tokens)
-        native = Native.open(
-            files,
-            options,
-            threads=options.threads or _cores(),
-            sequences=options.parallel + _SEQUENCES,
-            kv_tokens=kv_tokens,
-        )
+        native = Native.open(files, options, threads=options.threads or _cores())
         try:
-            return cls(native, options, kv_tokens, fingerprint(files, options))
+            return cls(native, options, fingerprint(files, options))
         except BaseException:
             native.close()
             raise

@@ -33,6 +33,8 @@ _callbacks: list[Any] = []  # kept for as long as native code may call them
 _KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}  # ggml_type
 _FLASH = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type
 
+_RESTING = 32  # sequences kept beside those that are being answered, where they share a memory
+
 NO_ROOM, ABORTED = 1, 2  # what llama_decode returns
 
 
@@ -58,6 +60,7 @@ class Native:
         self.vocabulary = int(low.llama_vocab_n_tokens(self._vocab))
         self.batch_size = int(low.llama_n_batch(context))
         self.sequences = int(low.llama_n_seq_max(context))
+        self.kv_tokens = int(low.llama_n_ctx(context))
         self.trained_on = int(low.llama_model_n_ctx_train(model))
         self.window = int(low.llama_model_n_swa(model))
         self.cuts = not (low.llama_model_is_recurrent(model) or low.llama_model_is_hybrid(model))
@@ -68,13 +71,10 @@ class Native:
         low.llama_set_abort_callback(context, self._stop, self._flag)
 
     @classmethod
-    def open(
-        cls, files: ModelFiles, options: Options, *, threads: int, sequences: int, kv_tokens: int
-    ) -> "Native":
+    def open(cls, files: ModelFiles, options: Options, *, threads: int) -> "Native":
         """Load the files, which :mod:`~bot.models.llama.files` has looked into.
 
-        ``kv_tokens`` are shared by ``sequences`` sequences. Raises ``ModelError`` with llama.cpp's
-        own first complaint.
+        Raises ``ModelError`` with llama.cpp's own first complaint.
         """
         try:
             import llama_cpp.llama_cpp as low
@@ -86,17 +86,15 @@ class Native:
         low.llama_backend_init()
         params = low.llama_model_default_params()
         params.n_gpu_layers = gpu.layers_that_fit(files, options.gpu_layers)
+        params.use_extra_bufts = _may_repack(low) if options.repack is None else options.repack
         model = low.llama_model_load_from_file(os.fsencode(files.text), params)
         if not model:
             raise ModelError(f"{files.text}: llama.cpp cannot load it{_complaint()}")
-        if low.llama_model_is_recurrent(model) or low.llama_model_is_hybrid(model):
-            sequences = options.parallel  # each holds a whole state, used or not
-        handle = low.llama_init_from_model(
-            model, _context_params(low, options, threads, sequences, kv_tokens)
-        )
+        context = _context_params(low, model, options, threads, gpu=params.n_gpu_layers != 0)
+        handle = low.llama_init_from_model(model, context)
         if not handle:
             low.llama_model_free(model)
-            raise ModelError(f"{files.text}: no context of {kv_tokens} tokens{_complaint()}")
+            raise ModelError(f"{files.text}: no context of {context.n_ctx} tokens{_complaint()}")
         native = cls(files, model, handle, options)
         try:
             native._open_eyes(threads, gpu=params.n_gpu_layers != 0)
@@ -206,9 +204,9 @@ class Native:
         """Forget a whole sequence."""
         self._low.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
-    def copy(self, source: int, target: int, position: int) -> None:
-        """Let ``target``, which is empty, begin with ``source`` up to ``position`` (-1: all)."""
-        self._low.llama_memory_seq_cp(self._memory, source, target, 0, position)
+    def copy(self, source: int, target: int) -> None:
+        """Let ``target``, which is empty, hold all that ``source`` holds; :meth:`cut` it then."""
+        self._low.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def save(self, sequence: int) -> bytes:
         """Return the state of a sequence, or nothing when it cannot be had."""
@@ -292,18 +290,33 @@ class Native:
         return self.piece(token, control=True).decode("utf-8", "replace")
 
 
-def _context_params(
-    low: Any, options: Options, threads: int, sequences: int, kv_tokens: int
-) -> Any:
+def _context_params(low: Any, model: Any, options: Options, threads: int, *, gpu: bool) -> Any:
     params = low.llama_context_default_params()
-    batch = max(1, min(options.batch, kv_tokens))
-    params.n_ctx, params.n_batch, params.n_ubatch = kv_tokens, batch, batch
-    params.n_seq_max, params.kv_unified, params.swa_full = sequences, True, True
+    params.kv_unified = gpu if options.kv_unified is None else options.kv_unified
+    params.n_ctx = options.parallel * options.context_tokens
+    params.n_seq_max = options.parallel
+    if params.kv_unified:
+        params.n_ctx = max(options.kv_tokens or 2 * options.context_tokens, options.context_tokens)
+        if not (low.llama_model_is_recurrent(model) or low.llama_model_is_hybrid(model)):
+            params.n_seq_max += _RESTING  # of the others each holds a whole state, used or not
+    params.n_batch = params.n_ubatch = max(1, min(options.batch, options.context_tokens))
+    params.swa_full, params.no_perf = True, True
     params.n_threads = params.n_threads_batch = threads
     params.type_k = params.type_v = _KV_TYPES[options.kv_type]
-    params.flash_attn_type = _FLASH[options.flash_attention]
-    params.no_perf = True
+    flash = options.flash_attention
+    if flash == "auto" and not gpu:
+        flash = "off" if options.kv_type == "f16" else "on"
+    params.flash_attn_type = _FLASH[flash]
     return params
+
+
+def _may_repack(low: Any) -> bool:
+    """Return whether weights may be laid out anew for this processor.
+
+    Not where that means AMX: llama.cpp's tile configuration (ggml-cpu/amx/mmq.cpp of 0c1e57098),
+    compiled by GCC 12, loads garbage, and the first prompt of 16 tokens or more ends the process.
+    """
+    return b"AMX_INT8 = 1" not in bytes(low.llama_print_system_info())
 
 
 def _c_string_length(low: Any) -> Any:

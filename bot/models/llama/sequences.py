@@ -15,6 +15,7 @@ from bot.models.llama.native import Native
 from bot.models.llama.prompt import Cell, Mark, positions_of, tokens_of
 
 _WORTH_SAVING = 64  # tokens: less is read again faster than it is fetched
+_WORTH_COPYING = 32  # cells: a copy may take the whole memory of a sequence
 
 
 @dataclass(eq=False, slots=True)
@@ -62,9 +63,10 @@ def shared_prefix(one: Several[Cell], other: Several[Cell]) -> int:
 class Sequences:
     """The sequences of one model; from one thread at a time."""
 
-    def __init__(self, native: Native, count: int, kv_tokens: int, aside: Kept) -> None:
-        self._native, self._kv_tokens, self._aside = native, kv_tokens, aside
-        self._all = [Sequence(n) for n in range(count)]
+    def __init__(self, native: Native, aside: Kept) -> None:
+        self._native, self._aside = native, aside
+        self._kv_tokens = native.kv_tokens
+        self._all = [Sequence(n) for n in range(native.sequences)]
         self._saved: dict[str, dict[str, list[Cell]]] = {}
         self._clock = 0
 
@@ -185,11 +187,9 @@ class Sequences:
             self._put_aside(target)
         self.clear(target)
         target.tenant = tenant
-        if source is None or not shared:
+        if source is None or shared < _WORTH_COPYING:
             return 0
-        whole = shared == len(source.cells)
-        position = positions_of(source.cells[:shared])
-        self._native.copy(source.id, target.id, -1 if whole and not source.busy else position)
+        self._native.copy(source.id, target.id)
         target.extend(source.cells[:shared])
         return shared if self.rewind(target) else 0
 

@@ -20,11 +20,16 @@ class Options:
     """How a model is loaded, and what it may use.
 
     ``context_tokens``: prompt and answer of one request together, at most what the model was
-    trained on. ``parallel``: answers written at once. ``kv_tokens``: tokens that all requests and
-    all kept conversations share; None is twice ``context_tokens``. ``waiting``: requests that may
-    wait; more are refused as busy. ``batch``: tokens read in one step at most. ``step_seconds``:
+    trained on. ``parallel``: answers written at once. ``kv_unified``: all sequences share one
+    memory of ``kv_tokens`` (None: twice ``context_tokens``), else each of ``parallel`` has one of
+    ``context_tokens``; None shares it on a GPU only, because on a processor each answer's attention
+    is then computed over everybody's tokens. ``waiting``: requests that may wait; more are refused
+    as busy. ``batch``: tokens read in one step at most. ``step_seconds``:
     how long one step of reading should take, so that those who are being answered go on.
     ``threads`` None: all cores the process may use. ``gpu_layers`` None: as many as fit on a GPU.
+    ``repack``: lay weights out anew for this processor; None does where it is safe.
+    ``flash_attention`` auto: on a GPU, and where ``kv_type`` needs it; on a processor it makes
+    writing slower.
     ``picture_bytes``, ``sequence_bytes``: memory for kept picture encodings and for the states of
     conversations that were put aside. ``cache``: a private folder where both outlast the process
     (None: memory only), of ``cache_bytes`` at most.
@@ -32,12 +37,14 @@ class Options:
 
     context_tokens: int = 8192
     parallel: int = 4
+    kv_unified: bool | None = None
     kv_tokens: int | None = None
     waiting: int = 64
     batch: int = 512
     step_seconds: float = 0.1
     threads: int | None = None
     gpu_layers: int | None = None
+    repack: bool | None = None
     kv_type: KVType = "f16"
     flash_attention: FlashAttention = "auto"
     picture_bytes: int = 256 * MIB
