@@ -246,7 +246,8 @@ def _print_list(console: "Console", lines: list[dict[str, Any]]) -> None:
     console.print(table)
     console.print(
         "[dim]Gigabytes. Under 4k, 8k, 32k: memory needed at a context of so many tokens, an"
-        " estimate (weights, KV cache at f16, buffers). Every file is held to its SHA-256.[/]\n"
+        " estimate (weights, KV cache at f16, buffers; 8k is usual). Every file is held to its"
+        " SHA-256.[/]\n"
         "bifocal models pull NAME"
     )
 

@@ -62,7 +62,7 @@ def test_no_model_whose_class_token_llama_cpp_puts_in_the_wrong_place_is_there()
 def test_memory_is_weights_and_cache_and_buffers_worked_out_by_hand() -> None:
     model = get("qwen3-vl-2b")  # 28 layers, 8 KV heads of 128, K and V at 2 bytes
     assert model.kv_bytes == 114_688
-    assert model.memory(4096) == 1_107_409_952 + 445_053_216 + 469_762_048 + BUFFERS
+    assert model.memory(4096) == 1_107_409_952 + 445_053_216 + 2 * 469_762_048 + BUFFERS
 
 
 def test_beyond_what_a_model_was_trained_on_no_memory_is_told() -> None:
