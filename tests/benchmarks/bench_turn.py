@@ -70,7 +70,7 @@ OPEN = (
     "import sys, time; began = time.perf_counter()\n"
     "from bot import ChatBot\n"
     "imported = time.perf_counter()\n"
-    "bot = ChatBot.open(sys.argv[1])\n"
+    "bot = ChatBot.open(sys.argv[1], model='extractive')\n"
     "opened = time.perf_counter()\n"
     "print(opened - imported, opened - began)\n"
     "bot.close()\n"
@@ -90,7 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "library"
         count = build(args.data, library, args.passages)
-        with ChatBot.open(library) as bot:
+        with ChatBot.open(library, model="extractive") as bot:
             bot.ask("warm up")
             asked = [json.loads(line)["text"] for line in queries[: args.turns]]
             timings = [bot.ask(text, conversation="c").timings for text in asked]
