@@ -1,9 +1,10 @@
 """Local models in GGUF files, through llama.cpp: ``LocalVisionChat``.
 
-``chat`` is the LangChain face; ``content`` reads messages, ``template`` lays them out, ``engine``
-runs them, ``native`` is the only part that calls llama.cpp, ``files`` looks at model files first,
-``streaming`` turns bytes into text. The model runs inside the process that uses it, so a crash in
-native code ends that process too; a child process of its own comes with the faster engine.
+In the program: ``chat`` is the LangChain face, with ``content`` (messages), ``asked`` (settings),
+``tools``, ``chunks`` and ``structured`` (answers); ``process`` supervises the model's own process
+and speaks to it over ``wire``. In that process: ``worker``, ``engine``, ``template`` (with ``held``
+and ``sandbox``) and the parts that ``engine`` joins; only ``native``, ``eyes`` and ``sampler`` call
+llama.cpp. ``values`` are what passes between the two.
 """
 
 from typing import TYPE_CHECKING, Any
