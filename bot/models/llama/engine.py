@@ -39,7 +39,7 @@ class Engine:
         self._serving: threading.Thread | None = None
         self._tickets = count(1)
         self._jobs: dict[int, Job] = {}
-        self._forget: list[str] = []
+        self._forget: list[tuple[str, threading.Event]] = []
         self.files = native.files
         self.context_tokens = min(
             options.context_tokens, native.trained_on or options.context_tokens
@@ -151,10 +151,16 @@ class Engine:
             self._wake.notify()
 
     def forget(self, tenant: str) -> None:
-        """Drop what is kept for a tenant, in memory and on disk, before the next step."""
+        """Drop what is kept for a tenant, in memory and on disk (not on the model's thread).
+
+        What is being answered goes on, but nothing will begin with it.
+        """
+        done = threading.Event()
         with self._wake:
-            self._forget.append(tenant)
+            self._check_open()
+            self._forget.append((tenant, done))
             self._wake.notify()
+        done.wait()
 
     def stats(self) -> dict[str, float]:
         """Return counters since the start, and how much is kept now."""
@@ -177,7 +183,8 @@ class Engine:
             self._serving = None
             with self._wake:
                 self._closing = True
-                self._wake.notify_all()
+                for _, done in self._forget:
+                    done.set()
 
     def _next(self) -> bool:
         """Wait until there is something to do; False when the end has come."""
@@ -185,11 +192,12 @@ class Engine:
             while not self._closing and self._scheduler.idle and not self._forget:
                 self._wake.wait()
             self._native.abort(False)
-            tenants, self._forget = self._forget, []
+            forget, self._forget = self._forget, []
             self._jobs = {t: job for t, job in self._jobs.items() if not job.ended}
-        for tenant in tenants:
+        for tenant, done in forget:
             self._pictures.forget(tenant)
             self._sequences.forget(tenant)
+            done.set()
         return not self._closing
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from bot.models.llama.kept import Kept
 from bot.models.llama.native import Native
 from bot.models.llama.prompt import Cell, Mark, positions_of, tokens_of
 
+_NOBODY = "\0"  # no tenant's name
 _WORTH_SAVING = 64  # tokens: less is read again faster than it is fetched
 _WORTH_COPYING = 32  # cells: a copy may take the whole memory of a sequence
 
@@ -126,10 +127,12 @@ class Sequences:
                 self._put_aside(sequence, to_disk=True)
 
     def forget(self, tenant: str) -> None:
-        """Forget all that rests of a tenant, and what was put aside."""
+        """Forget what was read for a tenant; what is being answered is nobody's from now on."""
         for sequence in self._all:
-            if sequence.tenant == tenant and not sequence.busy:
-                self.clear(sequence)
+            if sequence.tenant == tenant:
+                sequence.tenant = _NOBODY
+                if not sequence.busy:
+                    self.clear(sequence)
         self._aside.forget(tenant)
         self._saved.pop(tenant, None)
 
@@ -207,7 +210,7 @@ class Sequences:
     # states that were put aside
 
     def _put_aside(self, sequence: Sequence, *, to_disk: bool = False) -> None:
-        if sequence.tokens < _WORTH_SAVING:
+        if sequence.tokens < _WORTH_SAVING or sequence.tenant == _NOBODY:
             return
         state = self._native.save(sequence.id)
         if not state:
