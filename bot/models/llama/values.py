@@ -36,7 +36,7 @@ class Options:
     """
 
     context_tokens: int = 8192
-    parallel: int = 4
+    parallel: int = 2
     kv_unified: bool | None = None
     kv_tokens: int | None = None
     waiting: int = 64
