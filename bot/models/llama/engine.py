@@ -36,7 +36,8 @@ class Engine:
         self._guard = threading.Lock()  # nobody tokenises while the model is freed
         self._wake = threading.Condition()
         self._closing = self._freed = False
-        self._serving: threading.Thread | None = None
+        self._served = threading.Event()  # clear while the model runs
+        self._served.set()
         self._tickets = count(1)
         self._jobs: dict[int, Job] = {}
         self._forget: list[tuple[str, threading.Event]] = []
@@ -175,16 +176,16 @@ class Engine:
 
     def serve(self) -> None:
         """Run the model on this thread until :meth:`close` is called."""
-        self._serving = threading.current_thread()
+        self._served.clear()
         try:
             while self._next():
                 self._scheduler.step()
         finally:
-            self._serving = None
             with self._wake:
                 self._closing = True
                 for _, done in self._forget:
                     done.set()
+            self._served.set()
 
     def _next(self) -> bool:
         """Wait until there is something to do; False when the end has come."""
@@ -203,16 +204,14 @@ class Engine:
     def close(self) -> None:
         """End what is being answered, keep what outlasts the process, free the model.
 
-        Safe to call twice and from any thread.
+        Safe to call twice, and from any thread but from within ``put``.
         """
         with self._wake:
             self._closing = True
             if not self._freed:
                 self._native.abort()
             self._wake.notify_all()
-            serving = self._serving
-        if serving is not None and serving is not threading.current_thread():
-            serving.join()
+        self._served.wait()
         with self._guard:
             if self._freed:
                 return
