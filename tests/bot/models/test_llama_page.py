@@ -1,36 +1,58 @@
 """What the local model's page of documentation shows works as it stands there."""
 
 import asyncio
+import os
 import re
 import shutil
 import textwrap
+from collections.abc import Iterator
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from PIL import Image
 
+from bot.models.llama import LocalVisionChat
 from bot.models.llama.asked import Settings
 from bot.models.llama.chunks import Chunks
 from bot.models.llama.values import Options, Outcome
 
 PAGE = Path(__file__).parents[3] / "docs" / "local-model.md"
 TOOLS = (
-    "{% for t in tools %}{{ t | tojson }}{% endfor %}"
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls %}{{ c.function | tojson }}"
-    "{% endfor %}<|im_end|>\n"
-    "{% endfor %}{{ '<|im_start|>assistant\n' }}"
+    "{% for t in tools %}{{ t | tojson }}{% endfor %}{% for m in messages %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls %}"
+    "{{ c.function | tojson }}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{{ '<|im_start|>assistant\n' }}"
 )
 
 
-def table(heading: str) -> set[str]:
-    """Return the names in the first column of the table under a heading."""
+def table(heading: str) -> dict[str, str]:
+    """Return the names in the table under a heading, each with what stands in the second column."""
     section = PAGE.read_text("utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| `")]
-    return {name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
+    found: dict[str, str] = {}
+    for _, names, value, *_ in rows:
+        several = re.findall(r"`([a-z_]+)`", names)
+        values = value.split(",") if len(several) > 1 else [value] * len(several)
+        found.update({n: v.strip() for n, v in zip(several, values, strict=False)})
+    return found
 
 
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """Let what is started run on one core: threads that wait for each other crawl on a busy one."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("one_core")
 def test_the_pages_python_runs_as_it_stands_there(
     pocket: ModuleType,
     tiny: Path,
@@ -58,8 +80,25 @@ def test_the_pages_python_runs_as_it_stands_there(
     assert capsys.readouterr().out.count("I see red 😀.") == 3
 
 
-def test_the_page_names_every_setting_option_and_counter() -> None:
-    assert table("How an answer is written") == set(Settings.model_fields)
-    assert table("How a model is loaded") == {option.name for option in fields(Options)}
+def test_the_page_names_every_setting_and_option_with_its_default() -> None:
+    settings = {name: field.default for name, field in Settings.model_fields.items()}
+    options = {option.name: option.default for option in fields(Options)}
+    options["context_tokens"] = signature(LocalVisionChat.open).parameters["context_tokens"].default
+    for heading, defaults in (
+        ("How an answer is written", settings),
+        ("How a model is loaded", options),
+    ):
+        told = table(heading)
+        assert set(told) == set(defaults)
+        for name, default in defaults.items():
+            shown = f"{default:g}" if isinstance(default, float) else str(default)
+            if default is not None:  # otherwise words say what it comes to
+                assert told[name].strip("`") == shown, name
+
+
+def test_the_page_names_every_counter() -> None:
     (last,) = Chunks("m").of(Outcome("stop"))
-    assert table("What an answer tells") == set(last.message.response_metadata["engine"])
+    section = PAGE.read_text("utf-8").split("## What an answer tells\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    told = set(re.findall(r"`([a-z_]+)`", " ".join(rows)))
+    assert told == set(last.message.response_metadata["engine"])
