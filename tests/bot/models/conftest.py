@@ -1,5 +1,7 @@
-"""What tests of the answer writers share: tiny GGUF files, and a small OpenAI-compatible server."""
+"""What tests of the answer writers share: tiny GGUF files, an engine in this process, and a small
+OpenAI-compatible server."""
 
+import importlib
 import json
 import sys
 import threading
@@ -12,7 +14,11 @@ from typing import Any
 
 import pytest
 
+from bot.errors import ModelError
 from bot.models.llama import LocalVisionChat
+from bot.models.llama.engine import Engine
+from bot.models.llama.files import ModelFiles
+from bot.models.llama.values import Delta, Line, LogProb, Options, Outcome, Pixels, Request
 
 WAIT = 60  # seconds until a test that hangs is given up; no test depends on how long things take
 
@@ -70,6 +76,119 @@ def opened() -> Iterator[Callable[..., LocalVisionChat]]:
     yield open_
     for model in models:
         model.close()
+
+
+@pytest.fixture(scope="session")
+def odd(pocket: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelFiles]:
+    """Models of random weights, by architecture, with eyes where that matters."""
+    folder = tmp_path_factory.mktemp("odd")
+    sys.path.insert(0, str(Path(str(pocket.__file__)).parent))
+    try:
+        maker = importlib.import_module("make_odd_gguf")
+    finally:
+        sys.path.pop(0)
+    found = {}
+    for kind, projector in {
+        "qwen2": "mlp",
+        "gemma2": None,
+        "mamba": None,
+        "qwen2vl": "qwen2vl_merger",
+    }.items():
+        text = maker.make_text_model(folder / f"{kind}.gguf", kind)
+        eyes = projector and maker.make_projector(folder / f"mmproj-{kind}.gguf", projector)
+        found[kind] = ModelFiles(text, eyes or None)
+    return found
+
+
+@dataclass
+class Asked:
+    """An answer that comes from an engine in this process."""
+
+    ticket: int = 0
+    deltas: list[Delta] = field(default_factory=list)
+    last: Outcome | ModelError | None = None
+    began: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def put(self, told: Delta | Outcome | ModelError) -> None:
+        """Hear what the engine tells."""
+        assert self.last is None, "something came after the end"
+        if isinstance(told, Delta):
+            self.deltas.append(told)
+            self.began.set()
+        else:
+            self.last = told
+            self.ended.set()
+
+    @property
+    def text(self) -> str:
+        return "".join(delta.text for delta in self.deltas)
+
+    @property
+    def logprobs(self) -> list[LogProb]:
+        return [each for delta in self.deltas for each in delta.logprobs]
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it went; waits until the end, and raises what went wrong."""
+        assert self.ended.wait(WAIT)
+        if isinstance(self.last, ModelError):
+            raise self.last
+        assert self.last is not None
+        return self.last
+
+
+class Driven:
+    """An engine that serves on a thread of its own or, with ``serve=False``, step by step."""
+
+    def __init__(self, files: ModelFiles, *, serve: bool = True, **options: Any) -> None:
+        settings = {"context_tokens": 1024, "batch": 128, **options}
+        self.engine = Engine.open(files, Options(threads=1, **settings))
+        self._thread = threading.Thread(target=self.engine.serve)
+        if serve:
+            self._thread.start()
+
+    def start(self, *lines: tuple[str | Pixels, ...], **settings: Any) -> Asked:
+        """Ask for an answer; each line is its role and its parts."""
+        asked = Asked()
+        said = tuple(Line(str(role), parts) for role, *parts_ in lines if (parts := tuple(parts_)))
+        asked.ticket = self.engine.submit(Request(said, **settings), asked.put)
+        return asked
+
+    def ask(self, *lines: tuple[str | Pixels, ...], **settings: Any) -> Asked:
+        """Return an answer that has ended; raises ``ModelError``."""
+        asked = self.start(*lines, **settings)
+        while not self._thread.is_alive() and not asked.ended.is_set():
+            self.step()
+        assert asked.outcome
+        return asked
+
+    def step(self, times: int = 1) -> None:
+        """Do what the engine's thread does, so many times."""
+        for _ in range(times):
+            self.engine._next()
+            self.engine._scheduler.step()
+
+    def close(self) -> None:
+        """Close the engine and wait for its thread."""
+        self.engine.close()
+        if self._thread.ident is not None:
+            self._thread.join(WAIT)
+            assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def driven() -> Iterator[Callable[..., Driven]]:
+    """Opens engines in this process, and closes them after the test."""
+    engines: list[Driven] = []
+
+    def open_(files: ModelFiles, **settings: Any) -> Driven:
+        engines.append(Driven(files, **settings))
+        return engines[-1]
+
+    yield open_
+    for engine in engines:
+        engine.close()
 
 
 @dataclass
