@@ -38,6 +38,8 @@ class Sizes:
     batch: int = 512
     repack: bool = True  #: let llama.cpp lay weights out anew for this processor
     flash_attention: str = "auto"  #: of B; C has its own default, A's is off
+    picture_bytes: int = 256 << 20  #: of B, for what it keeps; as are the next
+    sequence_bytes: int = 512 << 20
 
     @property
     def kv_tokens(self) -> int:
@@ -180,6 +182,8 @@ class Ours:
             repack=sizes.repack,
             flash_attention=sizes.flash_attention,
             cache=cache,
+            picture_bytes=sizes.picture_bytes,
+            sequence_bytes=sizes.sequence_bytes,
         )
 
     def pieces(

@@ -66,9 +66,6 @@ class _Tally:
     def add(self, name: str, value: float) -> None:
         self.figures.setdefault(name, []).append(value)
 
-    def middle(self, name: str) -> float | None:
-        return median(self.figures[name]) if name in self.figures else None
-
     def text(self, form: str) -> str:
         return ", ".join(f"{name} {median(v):{form}}" for name, v in sorted(self.figures.items()))
 
@@ -270,14 +267,24 @@ def known(bench: Bench) -> list[Row]:
 
 
 def memory(bench: Bench) -> list[Row]:
-    """Memory of this process and its children over many short turns of the tiny pair."""
+    """Memory of this process and its children over many short turns of the tiny pair.
+
+    What is kept has budgets that are full by the turns 200 to 300, which the end is held against:
+    what grows from there on is lost.
+    """
     turns = 60 if bench.quick else bench.turns
+    sizes = Sizes(
+        bench.sizes.threads,
+        context=1024,
+        parallel=4,
+        picture_bytes=1 << 20,
+        sequence_bytes=4 << 20,
+    )
     talks: list[list[Said]] = [[] for _ in range(min(50, turns // 4))]
     samples = []
     with tempfile.TemporaryDirectory() as folder:
         text = make_tiny(Path(folder))
         projector = text.with_name("mmproj-tiny.gguf")
-        sizes = Sizes(bench.sizes.threads, context=1024, parallel=4)
         with closing(Ours(text, projector, sizes)) as who:
             for turn in range(turns):
                 lines = talks[turn % len(talks)]
