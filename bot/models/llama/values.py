@@ -41,7 +41,7 @@ class Options:
     kv_tokens: int | None = None
     waiting: int = 64
     batch: int = 512
-    step_seconds: float = 0.1
+    step_seconds: float = 0.05
     threads: int | None = None
     gpu_layers: int | None = None
     repack: bool | None = None
