@@ -299,7 +299,8 @@ def _context_params(low: Any, model: Any, options: Options, threads: int, *, gpu
         params.n_ctx = max(options.kv_tokens or 2 * options.context_tokens, options.context_tokens)
         if not (low.llama_model_is_recurrent(model) or low.llama_model_is_hybrid(model)):
             params.n_seq_max += _RESTING  # of the others each holds a whole state, used or not
-    params.n_batch = params.n_ubatch = max(1, min(options.batch, options.context_tokens))
+    room = max(params.n_seq_max, min(options.batch, options.context_tokens))  # or ggml aborts
+    params.n_batch = params.n_ubatch = room
     params.swa_full, params.no_perf = True, True
     params.n_threads = params.n_threads_batch = threads
     params.type_k = params.type_v = _KV_TYPES[options.kv_type]

@@ -50,7 +50,7 @@ class Scheduler:
         """Let a job wait for its turn (any thread); ``ModelBusy`` when no more may wait."""
         with self._lock:
             waiting = len(self._waiting)
-            if waiting < self._options.waiting:
+            if waiting + len(self._active) < self._options.waiting + self._options.parallel:
                 self._waiting.append(job)
                 return
         turns = (waiting + len(self._active)) / self._options.parallel

@@ -85,7 +85,8 @@ class Sequences:
         source, shared = self._best(tenant, prompt)
         name, saved = self._best_saved(tenant, prompt)
         if saved > shared + _WORTH_SAVING:
-            source, shared = self._fetch(tenant, name, saved, free)
+            self._fetch(tenant, name, free)
+            source, shared = self._best(tenant, prompt)
         target = self._target(source, shared, free)
         known = self._begin(target, source, shared, tenant)
         self._clock += 1
@@ -157,10 +158,8 @@ class Sequences:
         return (best, most) if most else (None, 0)
 
     def _best_saved(self, tenant: str, prompt: list[Cell]) -> tuple[str, int]:
-        if tenant not in self._saved:
-            self._saved[tenant] = self._list_saved(tenant)
         best, most = "", 0
-        for name, cells in self._saved[tenant].items():
+        for name, cells in self._known(tenant).items():
             shared = shared_prefix(cells, prompt)
             if shared > most and (self._native.cuts or shared == len(cells)):
                 best, most = name, shared
@@ -219,37 +218,42 @@ class Sequences:
         name = hashlib.sha256(cells).hexdigest()
         for kind, blob in (("c", cells), ("s", state)):
             self._aside.put(sequence.tenant, kind + name, blob, to_disk=to_disk)
-        if sequence.tenant not in self._saved:
-            self._saved[sequence.tenant] = self._list_saved(sequence.tenant)
-        self._saved[sequence.tenant][name] = list(sequence.cells)
-        for tenant, saved in self._saved.items():  # those that had to make room for it
+        self._saved.setdefault(sequence.tenant, {})[name] = list(sequence.cells)
+        for tenant, saved in list(self._saved.items()):  # those that had to make room for it
             for old in [n for n in saved if not self._aside.has(tenant, "s" + n)]:
                 del saved[old]
+            if not saved:
+                del self._saved[tenant]
 
-    def _list_saved(self, tenant: str) -> dict[str, list[Cell]]:
+    def _known(self, tenant: str) -> dict[str, list[Cell]]:
+        """Return the cells of the tenant's states that were put aside, by name."""
+        if tenant in self._saved:
+            return self._saved[tenant]
         found = {}
         for name in self._aside.names(tenant):
-            if name.startswith("c") and (blob := self._aside.get(tenant, name)) is not None:
-                found[name[1:]] = [_from_json(c) for c in json.loads(blob)]
+            if name.startswith("c") and self._aside.has(tenant, "s" + name[1:]):
+                blob = self._aside.get(tenant, name)
+                if blob is not None:
+                    found[name[1:]] = [_from_json(c) for c in json.loads(blob)]
+        if found:  # of others nothing is noted: there may be very many
+            self._saved[tenant] = found
         return found
 
-    def _fetch(
-        self, tenant: str, name: str, shared: int, free: list[Sequence]
-    ) -> tuple[Sequence | None, int]:
-        """Bring a state back into a free sequence."""
+    def _fetch(self, tenant: str, name: str, free: list[Sequence]) -> None:
+        """Bring a state back into a free sequence; drop one that cannot be read."""
         state = self._aside.get(tenant, "s" + name)
-        cells = self._saved[tenant].pop(name)
-        if state is None:
-            return None, 0
-        target = min(free, key=lambda s: (bool(s.cells), s.used))
-        if target.cells:
+        cells = self._saved[tenant][name]
+        if state is not None:
+            target = min(free, key=lambda s: (bool(s.cells), s.used))
             self._put_aside(target)
-        self.clear(target)
-        if not self._native.restore(target.id, state):
-            return None, 0
-        target.tenant = tenant
-        target.extend(cells)
-        return target, shared
+            self.clear(target)
+            if self._native.restore(target.id, state):
+                target.tenant = tenant
+                target.extend(cells)
+                return
+        self._saved.get(tenant, {}).pop(name, None)
+        for kind in "cs":
+            self._aside.drop(tenant, kind + name)
 
 
 def _as_json(cell: Cell) -> int | list[str | int]:
