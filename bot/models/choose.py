@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,10 @@ def load_model(
     if not colon or not rest:
         raise ModelError(f"model {name!r}: {_suggest(name.strip())}")
     if kind == "llama":
-        if is_name(rest):  # before anything of llama.cpp is loaded
-            rest = ModelStore(models or usual_folder()).resolve(rest)
+        store = ModelStore(models or usual_folder())
+        verify = partial(store.resolve, rest) if is_name(rest) else None
+        if verify is not None:  # before anything of llama.cpp is loaded
+            rest = verify()
         from bot.models.llama import LocalVisionChat
 
         values: dict[str, Any] = {
@@ -110,7 +113,7 @@ def load_model(
             **given,
         }
         values.pop("pictures", None)  # its projector says
-        return LocalVisionChat.open(rest, **values)
+        return LocalVisionChat.open(rest, verify=verify, **values)
     return _remote(kind, rest, context_tokens, max_tokens, base_url, api_key, given)
 
 

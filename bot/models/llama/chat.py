@@ -53,13 +53,22 @@ class LocalVisionChat(Settings, BaseChatModel):
     _costs: Callable[[int, int], int] = PrivateAttr()
 
     @classmethod
-    def open(cls, files: str, *, context_tokens: int = 4096, **settings: Any) -> "LocalVisionChat":
+    def open(
+        cls,
+        files: str,
+        *,
+        context_tokens: int = 4096,
+        verify: Callable[[], object] | None = None,
+        **settings: Any,
+    ) -> "LocalVisionChat":
         """Load ``TEXT.gguf`` or ``TEXT.gguf+PROJECTOR.gguf``.
 
         ``context_tokens`` is the prompt and the answer together, at most what the model was trained
         on. ``settings`` are this class's fields and those of
         :class:`~bot.models.llama.values.Options` (``parallel``, ``threads``, ``gpu_layers``,
-        ``cache`` ...). Raises ``ModelError`` for files and values that cannot be used.
+        ``cache`` ...). ``verify`` is called before the files are loaded again after a crash, and
+        raises ``ModelError`` if they must not be. Raises ``ModelError`` for files and values that
+        cannot be used.
         """
         names = {option.name for option in fields(Options)}
         options = {n: settings.pop(n) for n in list(settings) if n in names}
@@ -73,7 +82,8 @@ class LocalVisionChat(Settings, BaseChatModel):
         except ValidationError as error:
             raise ModelError(f"llama: {told_wrong(error, Settings)}") from error
         found = parse_files(files)
-        process = ModelProcess.open(found, Options(context_tokens=context_tokens, **options))
+        given = Options(context_tokens=context_tokens, **options)
+        process = ModelProcess.open(found, given, verify=verify)
         return cls(process=process, model_name=found.text.stem, **settings)
 
     def model_post_init(self, context: Any, /) -> None:

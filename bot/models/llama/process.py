@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -39,8 +39,14 @@ class ModelProcess:
     the model. ``pid`` is the latest process. All answers come on one thread of this class.
     """
 
-    def __init__(self, files: ModelFiles, options: Options, patience: float) -> None:
-        self.files, self.options = files, options
+    def __init__(
+        self,
+        files: ModelFiles,
+        options: Options,
+        patience: float,
+        verify: Callable[[], object] | None,
+    ) -> None:
+        self.files, self.options, self._verify = files, options, verify
         self.info: Info
         self.pid = 0
         self._name, self._patience = files.text.name, patience
@@ -67,15 +73,21 @@ class ModelProcess:
 
     @classmethod
     def open(
-        cls, files: ModelFiles, options: Options, *, patience: float = PATIENCE
+        cls,
+        files: ModelFiles,
+        options: Options,
+        *,
+        patience: float = PATIENCE,
+        verify: Callable[[], object] | None = None,
     ) -> "ModelProcess":
         """Start the process and wait until the model is loaded, however long that takes.
 
         A process that lets a question wait for ``patience`` seconds, or goes on for so long after
-        the time limit of an answer, hangs: it is ended and started again. Raises ``ModelError``
-        with what the process said, or with how it ended.
+        the time limit of an answer, hangs: it is ended and started again. ``verify`` is called
+        before the files are loaded again, and raises ``ModelError`` if they are not what they were.
+        Raises ``ModelError`` with what the process said, or with how it ended.
         """
-        process = cls(files, options, patience)
+        process = cls(files, options, patience, verify)
         news: SimpleQueue[None] = SimpleQueue()
         process._waiters.append(news)
         try:
@@ -267,6 +279,8 @@ class ModelProcess:
         Returns what went wrong, and whether that would not change by waiting for the next.
         """
         try:
+            if self._loads and self._verify is not None:
+                self._verify()
             with self._lock:
                 if self._closing:
                     return self._closed, True
@@ -274,6 +288,8 @@ class ModelProcess:
                 self.pid = child.pid
         except OSError as error:
             return f"{self._name}: no process can be started for it ({error.strerror})", True
+        except ModelError as error:
+            return str(error), True
         child.send(self._opening)
         refusal = ""
         try:
