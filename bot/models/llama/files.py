@@ -32,6 +32,9 @@ _SCALARS = {
 _STRING, _ARRAY = 8, 9
 _MOST = 1 << 24  # more keys, tensors or array items than any model has
 _DEEPEST = 3
+#: By the last part of a key: more than any model has, and enough to make llama.cpp take memory by
+#: the gigabyte, or to be a negative number there
+_LARGEST = {"block_count": 1 << 12, "image_size": 1 << 12, "context_length": (1 << 31) - 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ class _Reader:
             value = self._value(self._take("I")[0])
             if isinstance(value, str | int):
                 found[key] = value
+            if isinstance(value, int) and value > _LARGEST.get(key.rpartition(".")[2], value):
+                raise ValueError(key)
         furthest = max((self._tensor_offset() for _ in range(tensors)), default=-1)
         alignment = int(found.get("general.alignment", 32))
         if alignment < 1:

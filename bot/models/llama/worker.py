@@ -13,6 +13,7 @@ import io
 import logging
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from bot.errors import ModelBusy, ModelError
@@ -29,6 +31,7 @@ from bot.models.llama.values import Info, Line, Request
 
 RETRY_SECONDS = 1.0  # when to ask again if too much waits to be prepared
 _GONE, _FAILED, _MALFORMED = 0, 1, 2  # exit codes
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
 
 
 class EngineLike(Protocol):
@@ -300,6 +303,23 @@ def _settle() -> None:
 
         _, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+        _spare_the_machine(resource)
+
+
+def _spare_the_machine(resource: Any) -> None:
+    """Take no more memory than there is, whatever a damaged file says; be the first to go if none
+    is left (on Linux).
+
+    What is only mapped from files does not count. Not where a GPU's driver is: it maps what it
+    likes.
+    """
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    told = Path("/proc/meminfo").read_text()
+    found = re.search(r"MemAvailable:\s+(\d+) kB(?:.*SwapFree:\s+(\d+) kB)?", told, re.DOTALL)
+    if found and not any(Path(driver).exists() for driver in _DRIVERS):
+        room = 1024 * (int(found[1]) + int(found[2] or 0))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (room if hard < 0 else min(room, hard), hard))
 
 
 if __name__ == "__main__":
