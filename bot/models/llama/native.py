@@ -342,7 +342,7 @@ def _listen() -> None:
 
 
 def _hear(level: int, text: bytes, _: Any) -> None:
-    line = text.decode("utf-8", "replace").strip()
+    line = " ".join(text.decode("utf-8", "replace").split())  # some say two lines at once
     if level == _ERROR and line:
         _errors.append(line)
     _log.debug("%s", line)
