@@ -65,6 +65,7 @@ class Native:
         self.window = int(low.llama_model_n_swa(model))
         self.cuts = not (low.llama_model_is_recurrent(model) or low.llama_model_is_hybrid(model))
         self.eyes: Eyes | None = None
+        self._copied: int | None = None  # the target of a copy that may not be done yet
         self._batch = Batch(low, self.batch_size)
         self._flag = ctypes.create_string_buffer(2)
         self._stop = _c_string_length(low)
@@ -207,9 +208,21 @@ class Native:
     def copy(self, source: int, target: int) -> None:
         """Let ``target``, which is empty, hold all that ``source`` holds; :meth:`cut` it then."""
         self._low.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self._copied = target
+
+    def _finish_copies(self) -> None:
+        """Let llama.cpp do what it puts off until it reads: copies between separate memories.
+
+        Saving or restoring before would take or change what is yet to be copied.
+        """
+        if (target := self._copied) is not None:
+            place = int(self._low.llama_memory_seq_pos_max(self._memory, target)) + 1
+            self.read([0], [place], [target], ())
+            self._low.llama_memory_seq_rm(self._memory, target, place, -1)
 
     def save(self, sequence: int) -> bytes:
         """Return the state of a sequence, or nothing when it cannot be had."""
+        self._finish_copies()
         low, context = self._low, self._context
         size = int(low.llama_state_seq_get_size(context, sequence))
         buffer = (ctypes.c_uint8 * size)()
@@ -221,6 +234,7 @@ class Native:
 
         ``state`` must be what :meth:`save` returned, byte for byte: native code reads it.
         """
+        self._finish_copies()
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         low, context = self._low, self._context
         if low.llama_state_seq_set_data(context, buffer, len(state), sequence):
@@ -246,14 +260,14 @@ class Native:
         ``wanted`` are the indexes whose next token will be asked for. Returns 0, or ``NO_ROOM``
         (nothing was read), ``ABORTED``, or a negative number; then some may have been read.
         """
-        batch = self._batch
+        batch, self._copied = self._batch, None
         batch.fill(len(tokens), np.asarray(places, dtype=np.int32)[None], sequences, wanted)
         batch.tokens[: len(tokens)] = tokens
         return int(self._low.llama_decode(self._context, batch.of_tokens()))
 
     def see(self, picture: Rows, sequence: int) -> int:
         """Read picture rows of one sequence; returns what :meth:`read` returns."""
-        batch = self._batch
+        batch, self._copied = self._batch, None
         batch.fill(len(picture.rows), picture.places, [sequence] * len(picture.rows), ())
         if picture.whole:
             self._low.llama_set_causal_attn(self._context, False)

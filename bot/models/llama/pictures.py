@@ -60,10 +60,10 @@ class Pictures:
         """Return one stretch of a picture's layout."""
         return [part for part in self.layout(pixels) if isinstance(part, Stretch)][index]
 
-    def recall(self, tenant: str, key: str, pixels: Pixels) -> Encoding | None:
-        """Return the encoding that was kept, if it was."""
+    def recall(self, tenant: str | None, key: str, pixels: Pixels) -> Encoding | None:
+        """Return the encoding that was kept, if it was; for nobody (None) none is."""
         assert self._eyes is not None
-        blob = self._kept.get(tenant, key)
+        blob = None if tenant is None else self._kept.get(tenant, key)
         sizes = [part.tokens for part in self.layout(pixels) if isinstance(part, Stretch)]
         if blob is None or len(blob) != 4 * sum(sizes) * self._eyes.width:
             return None
@@ -71,14 +71,20 @@ class Pictures:
         rows = np.frombuffer(blob, dtype=np.float32).reshape(-1, self._eyes.width)
         return tuple(np.split(rows, np.cumsum(sizes)[:-1]))
 
-    def encode(self, tenant: str, wanted: Sequence[tuple[str, Pixels]]) -> dict[str, Encoding]:
-        """Encode the first of these pictures, and as many more as fit one batch; keep them all."""
+    def encode(
+        self, tenant: str | None, wanted: Sequence[tuple[str, Pixels]]
+    ) -> dict[str, Encoding]:
+        """Encode the first of these pictures, and as many more as fit one batch.
+
+        They are kept for the tenant, if there is one.
+        """
         assert self._eyes is not None
         found = self._eyes.encode([pixels for _, pixels in wanted])
         self.encoded += len(found)
         made = {key: rows for (key, _), rows in zip(wanted, found, strict=False)}
-        for key, rows in made.items():
-            self._kept.put(tenant, key, b"".join(r.tobytes() for r in rows))
+        if tenant is not None:
+            for key, rows in made.items():
+                self._kept.put(tenant, key, b"".join(r.tobytes() for r in rows))
         return made
 
     def forget(self, tenant: str) -> None:

@@ -206,8 +206,10 @@ class Scheduler:
 
     def _encoding_is_there(self, job: Job) -> bool:
         """Return whether the picture that comes next can be read; if not, encode some."""
-        mark, tenant = job.mark, job.request.tenant
+        mark, sequence = job.mark, job.sequence
         assert mark is not None
+        assert sequence is not None
+        tenant = sequence.tenant
         if mark.picture in job.encodings:
             return True
         ahead = [cell.picture for cell in job.cells[job.at :] if not isinstance(cell, int)]

@@ -14,7 +14,6 @@ from bot.models.llama.kept import Kept
 from bot.models.llama.native import Native
 from bot.models.llama.prompt import Cell, Mark, positions_of, tokens_of
 
-_NOBODY = "\0"  # no tenant's name
 _WORTH_SAVING = 64  # tokens: less is read again faster than it is fetched
 _WORTH_COPYING = 32  # cells: a copy may take the whole memory of a sequence
 
@@ -23,11 +22,12 @@ _WORTH_COPYING = 32  # cells: a copy may take the whole memory of a sequence
 class Sequence:
     """One sequence: ``cells`` were read and stand before ``position``.
 
-    While ``busy``, ``claimed`` tokens of the memory are set apart for it.
+    While ``busy``, ``claimed`` tokens of the memory are set apart for it. ``tenant`` is None when
+    it is nobody's: empty, or being answered after its tenant was forgotten.
     """
 
     id: int
-    tenant: str = ""
+    tenant: str | None = None
     cells: list[Cell] = field(default_factory=list)
     position: int = 0
     tokens: int = 0
@@ -91,12 +91,14 @@ class Sequences:
         known = self._begin(target, source, shared, tenant)
         self._clock += 1
         target.busy, target.claimed, target.used = True, need, self._clock
-        self._make_room()
+        self._make_room(0)
         return target, known
 
     def give_back(self, sequence: Sequence) -> None:
         """Let a sequence rest with what it knows."""
         sequence.busy, sequence.claimed = False, 0
+        if sequence.tenant is None:
+            self.clear(sequence)
 
     def clear(self, sequence: Sequence) -> None:
         """Forget what a sequence knows."""
@@ -126,12 +128,13 @@ class Sequences:
         for sequence in sorted(self._all, key=lambda s: s.used):
             if not sequence.busy:
                 self._put_aside(sequence, to_disk=True)
+                self._aside.flush()  # more than a few may not wait to be written
 
     def forget(self, tenant: str) -> None:
         """Forget what was read for a tenant; what is being answered is nobody's from now on."""
         for sequence in self._all:
             if sequence.tenant == tenant:
-                sequence.tenant = _NOBODY
+                sequence.tenant = None
                 if not sequence.busy:
                     self.clear(sequence)
         self._aside.forget(tenant)
@@ -169,20 +172,22 @@ class Sequences:
         """Return the source when the prompt goes on with what it holds; else the least used.
 
         A sequence that shares no more than its beginning (the system prompt, say) is left to whom
-        it belongs, and copied from.
+        it belongs, and copied from; so is one of which anything of worth would be lost, while
+        there are empty ones.
         """
-        others = [s for s in free if s is not source]
-        if (
-            source is not None
-            and not source.busy
-            and (not others or 2 * shared >= len(source.cells))
-        ):
-            return source
-        return min(others, key=lambda s: (bool(s.cells), s.used))
+        others = sorted((s for s in free if s is not source), key=lambda s: (bool(s.cells), s.used))
+        if source is None or source.busy or not others:
+            return others[0] if others else free[0]
+        lost = tokens_of(source.cells[shared:])
+        if 2 * shared < len(source.cells) or (lost >= _WORTH_SAVING and not others[0].cells):
+            return others[0]
+        return source
 
     def _begin(self, target: Sequence, source: Sequence | None, shared: int, tenant: str) -> int:
         """Make ``target`` begin with the shared cells; return how many it has."""
         if target is source:
+            if 2 * shared < len(target.cells):
+                self._put_aside(target)
             target.keep(shared)
             return shared if self.rewind(target) else 0
         if target.cells:
@@ -195,21 +200,23 @@ class Sequences:
         target.extend(source.cells[:shared])
         return shared if self.rewind(target) else 0
 
-    def _make_room(self) -> None:
+    def _make_room(self, more: int) -> bool:
+        """Empty the least used until ``more`` tokens fit; False when they cannot."""
         idle = sorted((s for s in self._all if not s.busy and s.cells), key=lambda s: s.used)
         busy = sum(s.claimed for s in self._all if s.busy)
         resting = sum(s.tokens for s in idle)
         for sequence in idle:
-            if busy + resting <= self._kv_tokens:
-                return
+            if busy + resting + more <= self._kv_tokens:
+                return True
             resting -= sequence.tokens
             self._put_aside(sequence)
             self.clear(sequence)
+        return busy + more <= self._kv_tokens
 
     # states that were put aside
 
     def _put_aside(self, sequence: Sequence, *, to_disk: bool = False) -> None:
-        if sequence.tokens < _WORTH_SAVING or sequence.tenant == _NOBODY:
+        if sequence.tokens < _WORTH_SAVING or sequence.tenant is None:
             return
         state = self._native.save(sequence.id)
         if not state:
@@ -247,6 +254,8 @@ class Sequences:
             target = min(free, key=lambda s: (bool(s.cells), s.used))
             self._put_aside(target)
             self.clear(target)
+            if not self._make_room(tokens_of(cells)):
+                return
             if self._native.restore(target.id, state):
                 target.tenant = tenant
                 target.extend(cells)
