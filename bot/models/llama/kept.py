@@ -119,7 +119,8 @@ class Kept:
 
     def _home(self, tenant: str) -> Path:
         assert self._folder is not None
-        return self._folder / hashlib.sha256(tenant.encode("utf-8", "replace")).hexdigest()[:32]
+        digest = hashlib.sha256(tenant.encode("utf-8", "surrogatepass"))  # one to one
+        return self._folder / digest.hexdigest()[:32]
 
     def _path(self, tenant: str, name: str) -> Path:
         return self._home(tenant) / name
@@ -153,7 +154,9 @@ class Kept:
         if path.exists():
             os.utime(path)
             return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing = [p for p in (path.parent, *path.parent.parents) if not p.exists()]
+        for folder in reversed(missing):  # with parents=True only the last would be private
+            folder.mkdir(mode=0o700, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
