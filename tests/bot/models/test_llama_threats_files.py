@@ -202,7 +202,7 @@ class TestGoesOnServing:
     def test_after_a_picture_that_cannot_be_used(self, local: LocalVisionChat, data: bytes) -> None:
         """It is said in one line; those that can be used beside it do not help it."""
         pid = local.process.pid
-        part = {"type": "image", "image": data or b" "}
+        part = {"type": "image", "image": data}
         line = refused(lambda: local.invoke([HumanMessage([part, picture_part(PNG)])]), "image")
         assert "Traceback" not in line
         assert serves(local, pid)
