@@ -44,9 +44,9 @@ def tower() -> Any:
         hidden_act="gelu_pytorch_tanh",
         initializer_range=0.1,
         initializer_factor=1.0,
-        attn_implementation="eager",
     )
-    model = CLIPVisionModel(config).eval()
+    model: Any = CLIPVisionModel(config)
+    model.eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "embedding" in name:
