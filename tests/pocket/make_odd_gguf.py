@@ -8,8 +8,9 @@ stands, so that whatever an engine keeps, copies, cuts or splits wrongly shows i
 - ``mamba``: recurrent, its memory is one state that cannot be cut,
 - ``qwen2vl``: M-RoPE, where a picture takes fewer positions than tokens.
 
-The eyes have the projector ``mlp`` (64 tokens for any picture) or ``qwen2vl_merger`` (a token for
-each 16x16 pixels, at least eight). Vocabulary and template are those of ``make_gguf``.
+The eyes have the projector ``mlp`` (64 tokens for any picture), ``qwen2vl_merger`` (a token for
+each 16x16 pixels, at least eight) or ``internvl`` (tiles of 16 tokens, and it encodes several at
+once). Vocabulary and template are those of ``make_gguf``.
 """
 
 from pathlib import Path
@@ -110,7 +111,7 @@ def _recurrent(rng: np.random.Generator) -> dict[str, Array]:
 
 
 def make_projector(path: Path, projector: str) -> Path:
-    """Write eyes whose projector is ``mlp`` or ``qwen2vl_merger`` to ``path`` and return it."""
+    """Write eyes whose projector is one of the three to ``path`` and return it."""
     import gguf
 
     out = gguf.GGUFWriter(path, "clip")
@@ -128,6 +129,8 @@ def make_projector(path: Path, projector: str) -> Path:
         "block_count": LAYERS,
     }.items():
         out.add_uint32(f"clip.vision.{key}", number)
+    if projector == "internvl":
+        out.add_uint32("clip.vision.projector.scale_factor", 2)
     out.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
     out.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
     out.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
@@ -140,20 +143,26 @@ def make_projector(path: Path, projector: str) -> Path:
 
 def _vision_tensors(projector: str) -> dict[str, Array]:
     rng = np.random.default_rng(8)
-    merged = projector == "qwen2vl_merger"  # 2x2 patches become one token
-    joined = VISION_WIDTH * (4 if merged else 1)
+    joined = VISION_WIDTH * (1 if projector == "mlp" else 4)  # 2x2 patches become one token
+    first, second = ("model.mlp.1", "model.mlp.3") if projector == "internvl" else ("0", "2")
     tensors = {
         "v.patch_embd.weight": _random(rng, VISION_WIDTH, 3, PATCH, PATCH),
-        "mm.0.weight": _random(rng, joined, joined),
-        "mm.0.bias": _random(rng, joined),
-        "mm.2.weight": _random(rng, WIDTH, joined),
-        "mm.2.bias": _random(rng, WIDTH),
+        f"mm.{first}.weight": _random(rng, joined, joined),
+        f"mm.{first}.bias": _random(rng, joined),
+        f"mm.{second}.weight": _random(rng, WIDTH, joined),
+        f"mm.{second}.bias": _random(rng, WIDTH),
     }
-    if merged:
+    patches = (IMAGE // PATCH) ** 2
+    if projector == "qwen2vl_merger":
         tensors["v.patch_embd.weight.1"] = _random(rng, VISION_WIDTH, 3, PATCH, PATCH)
+    elif projector == "mlp":
+        tensors["v.position_embd.weight"] = _random(rng, patches, VISION_WIDTH)
     else:
-        tensors["v.position_embd.weight"] = _random(rng, (IMAGE // PATCH) ** 2, VISION_WIDTH)
-    norms = ["v.post_ln" if merged else "v.pre_ln"]
+        tensors["v.class_embd"] = _random(rng, VISION_WIDTH)
+        tensors["v.position_embd.weight"] = _random(rng, patches + 1, VISION_WIDTH)
+        tensors["mm.model.mlp.0.weight"] = _ones(joined)
+        tensors["mm.model.mlp.0.bias"] = _random(rng, joined)
+    norms = ["v.post_ln" if projector == "qwen2vl_merger" else "v.pre_ln"]
     norms += [f"v.blk.{n}.{norm}" for n in range(LAYERS) for norm in ("ln1", "ln2")]
     for name in norms:
         tensors[f"{name}.weight"] = _ones(VISION_WIDTH)

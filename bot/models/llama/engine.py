@@ -118,6 +118,11 @@ class Engine:
         pixels: dict[str, Pixels] = {}
 
         def key(picture: Pixels) -> str:
+            size = f"{picture.width}x{picture.height}"
+            if len(picture.data) != picture.width * picture.height * 3:
+                raise ModelError(
+                    f"a picture of {size} in {len(picture.data)} bytes; give 8-bit RGB"
+                )
             name = self._pictures.key(request.tenant, picture)
             pixels[name] = picture
             return name

@@ -124,28 +124,22 @@ class Eyes:
         looked: list[Any] = []
         batch = self._mtmd.mtmd_batch_init(self._handle)
         try:
-            stretches: list[list[Any]] = []
+            batched: list[Any] = []
             for pixels in pictures:
                 looked.append(self._look(pixels))
                 mine = [chunk for chunk, pictured in self._chunks(looked[-1]) if pictured]
-                if not self._add(batch, mine, first=not stretches):
+                if len(mine) > 1 and not batched:  # many tiles: no other picture with them
+                    return [tuple(self._encode_one(chunk) for chunk in mine)]
+                if len(mine) != 1 or self._mtmd.mtmd_batch_add_chunk(batch, mine[0]) != 0:
                     break
-                stretches.append(mine)
-            if len(stretches) == 1 and len(stretches[0]) > 1:
-                return [tuple(self._encode_one(chunk) for chunk in stretches[0])]
+                batched.append(mine[0])
             if self._mtmd.mtmd_batch_encode(batch) != 0:
                 raise ModelError(f"{self._name}: llama.cpp failed to encode a picture")
-            return [tuple(self._batched(batch, chunk) for chunk in mine) for mine in stretches]
+            return [(self._batched(batch, chunk),) for chunk in batched]
         finally:
             self._mtmd.mtmd_batch_free(batch)
             for chunks in looked:
                 self._mtmd.mtmd_input_chunks_free(chunks)
-
-    def _add(self, batch: Any, chunks: Sequence[Any], *, first: bool) -> bool:
-        """Add a picture to the batch; only the first may have several stretches."""
-        if len(chunks) != 1:
-            return first
-        return bool(self._mtmd.mtmd_batch_add_chunk(batch, chunks[0]) == 0)
 
     def _batched(self, batch: Any, chunk: Any) -> NDArray[np.float32]:
         return self._rows(self._mtmd.mtmd_batch_get_output_embd(batch, chunk), chunk)

@@ -93,8 +93,9 @@ def odd(pocket: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "gemma2": None,
         "mamba": None,
         "qwen2vl": "qwen2vl_merger",
+        "internvl": "internvl",
     }.items():
-        text = maker.make_text_model(folder / f"{kind}.gguf", kind)
+        text = maker.make_text_model(folder / f"{kind}.gguf", kind.replace("internvl", "qwen2"))
         eyes = projector and maker.make_projector(folder / f"mmproj-{kind}.gguf", projector)
         found[kind] = ModelFiles(text, eyes or None)
     return found

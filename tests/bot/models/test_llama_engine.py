@@ -64,7 +64,7 @@ def tiny_files(tiny: Path) -> ModelFiles:
 
 class TestCrowd:
     @pytest.mark.parametrize("unified", [True, False])
-    @pytest.mark.parametrize("kind", ["qwen2", "qwen2vl", "gemma2", "mamba"])
+    @pytest.mark.parametrize("kind", ["qwen2", "qwen2vl", "internvl", "gemma2", "mamba"])
     def test_answers_in_a_crowd_are_those_given_alone(
         self, odd: Models, driven: Open, kind: str, unified: bool
     ) -> None:
@@ -116,7 +116,7 @@ class TestCrowd:
 
 
 class TestSteps:
-    @pytest.mark.parametrize("kind", ["qwen2", "qwen2vl", "gemma2", "mamba"])
+    @pytest.mark.parametrize("kind", ["qwen2", "qwen2vl", "internvl", "gemma2", "mamba"])
     def test_a_prompt_read_in_many_steps_gives_the_numbers_of_one(
         self, odd: Models, driven: Open, kind: str
     ) -> None:
@@ -262,42 +262,60 @@ class TestFairness:
 
 
 class TestEncoding:
+    def test_several_pictures_are_encoded_in_one_batch(self, odd: Models, driven: Open) -> None:
+        """Where the projector can: five pictures take one step, and come out as one by one."""
+        engine = driven(odd["internvl"], serve=False)
+        eyes = engine.engine._native.eyes
+        pictures = [noise(n) for n in range(5)]
+        together = eyes.encode(pictures)
+        assert len(together) == 5
+        for pixels, rows in zip(pictures, together, strict=True):
+            np.testing.assert_allclose(rows[0], eyes.encode([pixels])[0][0], atol=1e-5)
+        asked = engine.start(("user", *pictures), max_tokens=1)
+        job = engine.engine._jobs[asked.ticket]
+        while not asked.ended.is_set():
+            engine.step()
+            assert job.encoded in (0, 5)
+        assert asked.outcome.encoded == 5
+
     def test_one_picture_at_a_time_while_somebody_is_writing(
         self, odd: Models, driven: Open
     ) -> None:
-        """Between two encodings the writer gets its token."""
-        engine = driven(odd["qwen2"], parallel=2, serve=False)
-        writer = engine.start(("user", "hi"), max_tokens=400, sampling=Sampling(logprobs=0))
+        """Though the projector takes several: between two encodings the writer gets its token."""
+        engine = driven(odd["internvl"], parallel=2, serve=False)
+        endless = Sampling(logprobs=0, grammar="root ::= [a-z] root")
+        writer = engine.start(("user", "hi"), max_tokens=400, sampling=endless)
         engine.step()
         seeing = engine.start(("user", *map(noise, range(5))), max_tokens=1)
         job = engine.engine._jobs[seeing.ticket]
-        while not seeing.ended.is_set() and not writer.ended.is_set():
+        while not seeing.ended.is_set():
             encoded, written = job.encoded, len(writer.logprobs)
             engine.step()
             assert job.encoded <= encoded + 1
-            assert len(writer.logprobs) == written + 1 or writer.ended.is_set()
-        assert seeing.ended.is_set() or writer.ended.is_set()
-        while not seeing.ended.is_set():
-            engine.step()
+            assert len(writer.logprobs) == written + 1
         assert seeing.outcome.encoded == 5
+        assert not writer.ended.is_set()
 
-    @pytest.mark.parametrize("kind", ["qwen2", "qwen2vl"])
+    @pytest.mark.parametrize("kind", ["qwen2", "qwen2vl", "internvl"])
     def test_many_pictures_come_out_as_one_by_one(
         self, odd: Models, driven: Open, kind: str
     ) -> None:
-        """However many one batch takes, the rows are each picture's own."""
+        """Of different sizes, some in several stretches: the rows are each picture's own."""
         eyes = driven(odd[kind], serve=False).engine._native.eyes
-        pictures = [noise(n, 64 + 32 * (n % 2), 64) for n in range(4)]
+        pictures = [noise(n, 64 + 64 * (n % 3 == 2), 64) for n in range(6)]
         found: list[Any] = []
         while len(found) < len(pictures):
             made = eyes.encode(pictures[len(found) :])
             assert made
             found.extend(made)
         for pixels, rows in zip(pictures, found, strict=True):
-            ((alone,),) = eyes.encode([pixels])
-            assert len(rows) == 1
-            np.testing.assert_allclose(rows[0], alone, atol=1e-5)
-        assert not np.allclose(found[0][0], found[2][0], atol=0.1)
+            (alone,) = eyes.encode([pixels])
+            assert [len(r) for r in rows] == [
+                part.tokens for part in eyes.measure(pixels) if isinstance(part, Stretch)
+            ]
+            for ours, theirs in zip(rows, alone, strict=True):
+                np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        assert not np.allclose(found[0][0], found[1][0], atol=0.1)
 
 
 class TestEnds:
@@ -489,12 +507,14 @@ class TestRefusals:
         with pytest.raises(ModelError, match="takes no pictures: it has no projector; name one"):
             engine.start(("user", plain("red")))
 
-    def test_a_picture_without_its_pixels_fails_one_answer(self, odd: Models, driven: Open) -> None:
-        """Too few bytes for its size: its error says so, and the engine goes on."""
+    @pytest.mark.parametrize("size", [0, 17, 64 * 64 * 3 + 1])
+    def test_a_picture_without_its_pixels_is_refused(
+        self, odd: Models, driven: Open, size: int
+    ) -> None:
+        """Too few bytes for its size, or too many: the error says so, the engine goes on."""
         engine = driven(odd["qwen2"])
-        bad = engine.start(("user", Pixels(64, 64, b"\0" * 17)))
-        with pytest.raises(ModelError, match="a picture of 64x64 without its pixels"):
-            assert bad.outcome
+        with pytest.raises(ModelError, match=f"a picture of 64x64 in {size} bytes; give 8-bit"):
+            engine.start(("user", Pixels(64, 64, bytes(size))))
         assert engine.ask(("user", noise(1)), max_tokens=1).outcome.encoded == 1
 
     @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ class TestFollowUp:
             assert found.reused >= before - 1
             before = found.prompt
 
-    @pytest.mark.parametrize("kind", ["qwen2", "qwen2vl"])
+    @pytest.mark.parametrize("kind", ["qwen2", "qwen2vl", "internvl"])
     def test_pictures_are_not_encoded_again(
         self, odd: Models, driven: Open, kind: str, unified: bool
     ) -> None:
@@ -453,7 +453,8 @@ class TestRecurrent:
     ) -> None:
         """Told of the model, not of its name."""
         cuts = {kind: driven(files, serve=False).engine.info.cuts for kind, files in odd.items()}
-        assert cuts == {"qwen2": True, "qwen2vl": True, "gemma2": True, "mamba": False}
+        assert cuts.pop("mamba") is False
+        assert all(cuts.values())
 
     def test_a_changed_end_is_read_anew_and_right(
         self, odd: Models, driven: Open, unified: bool
@@ -476,3 +477,16 @@ def test_a_window_is_not_lost_by_cutting(odd: Models, driven: Open, unified: boo
     text = "".join(chr(97 + n * 7 % 26) for n in range(220))
     for size in (220, 215, 190, 150, 60, 10, 100, 220):
         talk.ask(("user", text[:size] + "!"))
+
+
+def test_a_window_that_came_back_is_not_cut_beyond_what_was_saved(
+    odd: Models, driven: Open, tmp_path: Path, unified: bool
+) -> None:
+    """A saved state holds the window's last tokens only: what is cut before them is read anew."""
+    options = {"kv_unified": unified, "cache": tmp_path}
+    talk = Talk(driven, odd["gemma2"], **options)
+    first = talk.ask(("user", "a" * 200))
+    for size in (200, 120, 60):
+        talk.reopen(**options)
+        found = talk.ask(("user", "a" * size + "!" * 20))
+        assert found.reused in (0, first.prompt - 1) or found.reused >= size
