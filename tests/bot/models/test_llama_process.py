@@ -27,7 +27,7 @@ from bot.models.llama.values import Delta, Line, Options, Outcome, Pixels, Reque
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 WAIT = 60  # seconds until a test that hangs is given up
-KILLS = 50 if os.environ.get("BIFOCAL_FULL") else 10
+KILLS = 150 if os.environ.get("BIFOCAL_FULL") else 10  # of three kinds
 SEGV, ABRT, KILL = signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL
 LONG = 20_000  # tokens of an answer: three of them fit into the memory of the endless model
 RED = Pixels(8, 8, bytes((255, 0, 0)) * 64)
@@ -134,7 +134,7 @@ def opened() -> Iterator[Open]:
     before, threads = children(), set(threading.enumerate())
 
     def open_(text: Path, patience: float | None = None, **options: Any) -> ModelProcess:
-        given = {"context_tokens": 512, "threads": 1} | options
+        given = {"context_tokens": 512, "threads": 1, "parallel": 4} | options
         more = {} if patience is None else {"patience": patience}
         models.append(ModelProcess.open(files_of(text), Options(**given), **more))
         return models[-1]
