@@ -142,6 +142,8 @@ class Engine:
             self._check_open()
             self._scheduler.add(job)
             self._jobs[job.ticket] = job
+            if self._scheduler.gives_way(job):
+                self._native.abort()
             self._wake.notify()
         return job.ticket
 

@@ -44,6 +44,7 @@ _FILTERS = (
 )
 _PADDING = {"center", "expandtabs", "ljust", "rjust", "translate", "zfill"}
 
+
 class TooMuch(SecurityError):
     """A template took too long, or made too much text."""
 

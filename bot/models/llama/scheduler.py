@@ -21,7 +21,8 @@ from bot.models.llama.pictures import Pictures
 from bot.models.llama.sequences import Sequences
 from bot.models.llama.values import Options, Outcome, Reason
 
-_SHORTEST = 32  # tokens of prompt in a step, at least: fewer cost as much
+_SHORTEST = 16  # tokens of prompt in a step, at least: fewer cost as much
+_AT_ONCE = 64  # a prompt of which no more is left is read in one step
 _OLDEST = 4  # the share of the oldest prompt in a step is one in so many
 _TURN_SECONDS = 5.0  # how long an answer takes, until one was seen
 
@@ -37,6 +38,9 @@ class Scheduler:
         self._waiting: deque[Job] = deque()
         self._lock = threading.Lock()  # of what waits: requests come from other threads
         self._active: list[Job] = []
+        self._long_step = False  # what goes on is read for a long prompt
+        self._gave_way = False  # the last step was given up
+        self._stood_back: Job | None = None  # the oldest prompt, if it got nothing in this step
         self._pace = 0.0  # tokens of prompt a second, as measured
         self._turn_seconds = _TURN_SECONDS
         self.counts = dict.fromkeys(("answers", "failed", "read", "reused", "written"), 0)
@@ -64,6 +68,15 @@ class Scheduler:
     def reading(self, job: Job) -> bool:
         """Return whether the step that is going on may be reading the job's prompt (any thread)."""
         return job in self._active and not job.writing
+
+    def gives_way(self, job: Job) -> bool:
+        """Return whether the step that goes on should be given up for this job (any thread).
+
+        A short prompt then waits for no stretch of a long one, which is read again: never twice
+        running, and never where that would mean to read all of it again.
+        """
+        short = job.left <= _AT_ONCE and self._native.cuts
+        return short and self._long_step and not self._gave_way
 
     def step(self) -> None:
         """Do a little for everybody."""
@@ -143,8 +156,10 @@ class Scheduler:
             sequences.extend([job.sequence.id] * len(run))
             if len(run) == job.left:
                 wanted[len(tokens) - 1] = job
+        self._long_step = any(job.left > _AT_ONCE for job, _ in shares)
         began = time.monotonic()
         code = self._native.read(tokens, places, sequences, list(wanted))
+        self._long_step, self._gave_way = False, code == ABORTED
         if code:
             self._failed(code, [job for job, _ in shares])
             return
@@ -155,14 +170,26 @@ class Scheduler:
             self._draw(job, index)
 
     def _shares(self) -> list[tuple[Job, list[int]]]:
-        """Return whose tokens are read in this step, and which."""
+        """Return whose tokens are read in this step, and which.
+
+        The oldest prompt steps back for shorter ones, but never twice running: tokens that are
+        read beside a long prompt cost as much as if they stood at its end.
+        """
         shares = [(job, job.run(1)) for job in self._active if job.writing]
         readers = [job for job in self._active if not job.writing and job.mark is None]
-        left = min(self._chunk(), self._native.batch_size - len(shares))
+        readers.sort(key=lambda j: (j.left, j.ticket))
         oldest = min(readers, key=lambda j: j.ticket, default=None)
-        held = 0 if oldest is None else min(oldest.left, left // _OLDEST)
-        for job in sorted(readers, key=lambda j: (j.left, j.ticket)):
+        due = oldest is not None and (oldest is self._stood_back or oldest is readers[0])
+        self._stood_back = None if due else oldest
+        left = self._chunk()
+        held = min(oldest.left, left // _OLDEST) if oldest is not None and due else 0
+        if readers and readers[0].left <= _AT_ONCE:
+            left = max(left, readers[0].left + held)
+        left = min(left, self._native.batch_size - len(shares))
+        for job in readers:
             if job is oldest:
+                if not due:
+                    continue
                 held = 0
             run = job.run(left - held)
             left -= len(run)
