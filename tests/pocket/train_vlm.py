@@ -3,15 +3,15 @@
 Run ``python tests/pocket/train_vlm.py`` (two cores; see ``vlm/README.md`` for how long it took); it
 writes the GGUF files of ``vlm/`` beside this file. Two stages: the vision tower alone under linear
 heads (``vlm_tower``), then, the tower frozen, projector and text model together on the answers of
-dialogues (``vlm_data``). The second stage begins with short dialogues, of which copying a price
-with its source is learned first, and goes on with all of them.
+dialogues (``vlm_data``). The second stage begins without pictures, with telling what was named
+last; then one head that looks it up is written down (``vlm_lookup``), and training goes on.
 """
 
 import argparse
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +20,37 @@ from torch import Tensor, nn
 from vlm_data import Dialogue, dialogue, items
 from vlm_draw import some_scene, some_table
 from vlm_export import export
+from vlm_lookup import write_lookup
 from vlm_model import make_model, pixels, see
-from vlm_questions import Shot
+from vlm_questions import GOODS, Shot
 from vlm_tokens import IGNORED, Encoded, Encoder, make_tokenizer
 from vlm_tower import train_tower
 
 FOLDER = Path(__file__).parent / "vlm"
 #: How often each kind is asked first in a dialogue
 WEIGHTS: Mapping[str, float] = {
-    "colour": 1.0,
-    "shape": 1.5,
-    "place": 1.0,
-    "description": 1.5,
-    "two pictures": 2.0,
-    "table": 2.0,
+    "colour": 0.7,
+    "shape": 1.0,
+    "place": 0.7,
+    "description": 1.0,
+    "two pictures": 3.0,
+    "table": 2.5,
+    "source": 1.5,
+    "picture and source": 4.0,
+    "not in the sources": 1.5,
+    "follow-up": 2.5,
+    "quotation": 0.3,
+    "drill": 0.1,
+}
+BLIND: Mapping[str, float] = {
     "source": 2.5,
-    "picture and source": 2.5,
     "not in the sources": 1.5,
     "follow-up": 2.0,
+    "quotation": 2.0,
+    "drill": 2.0,
 }
-BLIND = ("source", "not in the sources", "follow-up")
-BATCH_TOKENS = 8192
-ANSWER_TOKENS = 350  #: about how many are learned from in a batch; the loss is a sum over it
+BATCH_TOKENS = 4096
+ANSWER_TOKENS = 175  #: about how many are learned from in a batch; the loss is a sum over it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +58,14 @@ class Batch:
     """Dialogues of about one length, padded at the right.
 
     ``tokens`` and ``labels`` are (n, t) int64, ``rows`` (pictures,) int64 of the pool, in the order
-    in which the pictures stand in ``tokens``.
+    in which the pictures stand in ``tokens``. ``named`` (2, n, t) int64 is, at each token, the good
+    and the source that were named last.
     """
 
     tokens: Tensor
     labels: Tensor
     rows: Tensor
+    named: Tensor
 
 
 class Pool:
@@ -92,44 +103,54 @@ def collate(encoded: Sequence[Encoded], pad: int) -> Batch:
     for n, e in enumerate(encoded):
         tokens[n, : len(e.tokens)] = torch.tensor(e.tokens)
         labels[n, : len(e.labels)] = torch.tensor(e.labels)
-    return Batch(tokens, labels, torch.tensor([s.seed for e in encoded for s in e.shots]).long())
+    named = torch.full((2, len(encoded), longest), IGNORED)
+    for n, e in enumerate(encoded):
+        named[:, n, : len(e.tokens)] = torch.tensor([e.goods, e.sources])
+    rows = torch.tensor([s.seed for e in encoded for s in e.shots]).long()
+    return Batch(tokens, labels, rows, named)
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Part of the second stage: which dialogues, for how many batches. ``longest`` is in tokens."""
+    """Part of the second stage: which dialogues, for how many batches at most.
+
+    ``longest`` is in tokens. With ``name``, the text model's second layer also learns to tell at
+    every token which good and which source were named last. ``look_up`` has the head of
+    ``vlm_lookup`` written before it begins.
+    """
 
     batches: int
     bot: float
     turns: int
     longest: int
     blind: bool = False
+    name: bool = False
+    look_up: bool = False
 
 
 def phases(given: argparse.Namespace) -> list[Phase]:
-    """Return the phases: seeing in short dialogues, copying without pictures, then everything."""
+    """Return the phases: what was named last, looking it up, then everything."""
+    blind = Phase(given.blind_steps, bot=0.2, turns=6, longest=320, blind=True, name=True)
     return [
-        Phase(given.short_steps, bot=0.0, turns=2, longest=160),
-        Phase(given.blind_steps, bot=0.0, turns=6, longest=192, blind=True),
+        blind,
+        replace(blind, batches=150, look_up=True),
         Phase(given.steps, bot=0.4, turns=4, longest=640),
     ]
 
 
-def batches(encoder: Encoder, pool: Pool, seed: int, plan: Sequence[Phase]) -> Iterator[Batch]:
-    """Yield the batches of the phases, of about ``BATCH_TOKENS`` each."""
-    rng = random.Random(seed)
-    for phase in plan:
-        left = phase.batches
-        while left > 0:
-            part = _group(encoder, pool, rng, phase)[:left]
-            left -= len(part)
-            yield from (collate(encoded, encoder.end) for encoded in part)
+def batches(encoder: Encoder, pool: Pool, rng: random.Random, phase: Phase) -> Iterator[Batch]:
+    """Yield the batches of a phase, of about ``BATCH_TOKENS`` each."""
+    left = phase.batches
+    while left > 0:
+        part = _group(encoder, pool, rng, phase)[:left]
+        left -= len(part)
+        yield from (collate(encoded, encoder.end) for encoded in part)
 
 
 def _group(encoder: Encoder, pool: Pool, rng: random.Random, phase: Phase) -> list[list[Encoded]]:
     """Return about a dozen batches, each of dialogues of about one length."""
-    kinds = BLIND if phase.blind else list(WEIGHTS)
-    weights = [WEIGHTS[kind] for kind in kinds]
+    kinds = list(BLIND if phase.blind else WEIGHTS)
+    weights = [(BLIND if phase.blind else WEIGHTS)[kind] for kind in kinds]
     group: list[Encoded] = []
     while sum(len(e.tokens) for e in group) < 12 * BATCH_TOKENS:
         made = encoder.encode(
@@ -154,18 +175,30 @@ def _group(encoder: Encoder, pool: Pool, rng: random.Random, phase: Phase) -> li
     return cut
 
 
-def logits_of(model: Any, body: Any, batch: Batch, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits (m, vocabulary) of the tokens to be learned, and those tokens (m,)."""
+def logits_of(
+    model: Any, body: Any, batch: Batch, features: Tensor, heads: nn.Module | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits (m, vocabulary) of the tokens to be learned, and those tokens (m,).
+
+    The third is the loss of ``heads``, which tell from the second layer what was named last.
+    """
     inner = model.model
     embedded = inner.language_model.embed_tokens(batch.tokens)
     if len(features):
         shown = inner.multi_modal_projector(features.float())
         where = (batch.tokens == model.config.image_token_id).unsqueeze(-1)
         embedded = embedded.masked_scatter(where, shown.flatten(0, 1))
-    state = body(inputs_embeds=embedded, use_cache=False).last_hidden_state[:, :-1]
+    out = body(inputs_embeds=embedded, use_cache=False, output_hidden_states=heads is not None)
+    naming = torch.zeros(())
+    if heads is not None:
+        goods, sources = heads(out.hidden_states[2]).split((len(GOODS), 10), -1)
+        for told, wanted in zip((goods, sources), batch.named, strict=True):
+            naming = naming + nn.functional.cross_entropy(
+                told.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED
+            )
     wanted = batch.labels[:, 1:]
     learned = wanted != IGNORED
-    return model.lm_head(state[learned]), wanted[learned]
+    return model.lm_head(out.last_hidden_state[:, :-1][learned]), wanted[learned], naming
 
 
 def check(model: Any, encoder: Encoder, talks: Sequence[Dialogue], features: Tensor) -> str:
@@ -179,66 +212,83 @@ def check(model: Any, encoder: Encoder, talks: Sequence[Dialogue], features: Ten
         made = encoder.encode(talk)
         begin = len(encoder.encode(talk, answered=False).tokens)
         labels = [IGNORED if n < begin else label for n, label in enumerate(made.labels)]
-        batch = collate([Encoded(made.tokens, labels, [])], encoder.end)
+        batch = collate([replace(made, labels=labels, shots=[])], encoder.end)
         shown = features[at : at + len(made.shots)]
         at += len(made.shots)
         with torch.no_grad():
-            logits, wanted = logits_of(model, model.model.language_model, batch, shown)
+            logits, wanted, _ = logits_of(model, model.model.language_model, batch, shown)
         right.setdefault(talk.kind, []).append(bool((logits.argmax(1) == wanted).all()))
     every = [r for of_kind in right.values() for r in of_kind]
     parts = [f"{kind} {sum(r)}/{len(r)}" for kind, r in right.items()]
     return f"{sum(every)}/{len(every)}: " + ", ".join(parts)
 
 
-def rate(step: int, steps: int) -> float:
-    """Return the share of the highest rate: up over 100 steps, level, down over the last half."""
-    down = (steps - step) / (steps / 2)
-    return max(0.02, min(1.0, (step + 1) / 100, down))
-
-
 def train_answers(
-    model: Any,
-    encoder: Encoder,
-    pool: Pool,
-    given: argparse.Namespace,
+    model: Any, encoder: Encoder, pool: Pool, plan: Sequence[Phase], given: argparse.Namespace
 ) -> None:
-    """Stage 2: projector and text model, with the loss on answers only."""
+    """Stage 2: projector and text model, with the loss on answers only.
+
+    The rate goes up over 40 steps, stays, and falls to nothing in the second half of the last
+    phase.
+    """
     parameters = [p for n, p in model.named_parameters() if "vision_tower" not in n]
+    width = model.config.text_config.hidden_size
+    heads = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(GOODS) + 10))
+    parameters += heads.parameters()
     decayed = [p for p in parameters if p.dim() > 1]
     others = [p for p in parameters if p.dim() <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
-        lr=given.rate,
         betas=(0.9, 0.98),
     )
-    body = model.model.language_model
+    plain = body = model.model.language_model
     if given.compile:
         body = torch.compile(body, dynamic=True)
     talks = items(99, 150)
     shots = [s for t in talks for a in t.turns for s in a.parts if isinstance(s, Shot)]
     seen = features_of(model, shots)
-    began, total = time.monotonic(), 0.0
-    plan = phases(given)
-    steps = sum(phase.batches for phase in plan)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, steps))
-    for step, batch in enumerate(batches(encoder, pool, given.seed, plan), 1):
-        logits, wanted = logits_of(model, body, batch, pool.features[batch.rows])
-        loss = nn.functional.cross_entropy(logits, wanted, reduction="sum") / ANSWER_TOKENS
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        rates.step()
-        total += loss.item() * ANSWER_TOKENS / len(wanted)
-        if step % 50 == 0:
-            print(
-                f"answers {step:5d} loss {total / 50:.4f} {time.monotonic() - began:.0f} s",
-                flush=True,
+    rng = random.Random(given.seed)
+    began, step = time.monotonic(), 0
+    for phase in plan:
+        if phase.look_up:
+            write_lookup(model, encoder)
+        losses: list[float] = []
+        for at, batch in enumerate(batches(encoder, pool, rng, phase)):
+            step += 1
+            down = 2 * (1 - at / phase.batches) if phase is plan[-1] else 1.0
+            for group in optimiser.param_groups:
+                group["lr"] = given.rate * min(1.0, step / 40, down)
+            logits, wanted, naming = logits_of(
+                model,
+                plain if phase.name else body,
+                batch,
+                pool.features[batch.rows],
+                heads if phase.name else None,
             )
-            total = 0.0
-        if step % 200 == 0 or step == steps:
-            print(f"  right {check(model, encoder, talks, seen)}", flush=True)
-            torch.save(model.state_dict(), given.work / "model.pt")
+            answers = nn.functional.cross_entropy(logits, wanted)
+            loss = answers * min(1.0, len(wanted) / ANSWER_TOKENS) + naming
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            losses.append(answers.item())
+            if step % 50 == 0:
+                recent = sum(losses[-50:]) / len(losses[-50:])
+                took = time.monotonic() - began
+                print(
+                    f"answers {step:5d} loss {recent:.4f} naming {naming.item():.3f} {took:.0f} s",
+                    flush=True,
+                )
+            if step % (100 if phase.name else 400) == 0:
+                _keep(model, encoder, talks, seen, given.work)
+        _keep(model, encoder, talks, seen, given.work)
+
+
+def _keep(
+    model: Any, encoder: Encoder, talks: Sequence[Dialogue], features: Tensor, work: Path
+) -> None:
+    print(f"  right {check(model, encoder, talks, features)}", flush=True)
+    torch.save(model.state_dict(), work / "model.pt")
 
 
 def main() -> None:
@@ -248,10 +298,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/vlm"), help="for checkpoints")
     parser.add_argument("--tower", type=Path, help="a trained tower.pt: skip the first stage")
     parser.add_argument("--start", type=Path, help="a model.pt to begin the second stage from")
-    parser.add_argument("--steps", type=int, default=1900)
-    parser.add_argument("--short-steps", type=int, default=500)
-    parser.add_argument("--blind-steps", type=int, default=450)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--blind-steps", type=int, default=400)
+    parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--pool", type=int, default=32_000, help="pictures drawn for training")
     parser.add_argument("--seed", type=int, default=11, help="of the dialogues")
     parser.add_argument("--threads", type=int, default=2)
@@ -274,7 +323,7 @@ def main() -> None:
     model.model.vision_tower.requires_grad_(False)
     pool = Pool(model, given.pool * 3 // 4, given.pool // 4, seed=8)
     if given.steps:
-        train_answers(model, encoder, pool, given)
+        train_answers(model, encoder, pool, phases(given), given)
     export(model, tokenizer, given.out)
 
 

@@ -166,6 +166,7 @@ def _raw(
     head: list[str | Shot] = list(_labelled(rng, known.shots, 0, labels))
     if sourced:
         texts, known.prices = _sources(rng, kind, known, 1)
+        known.texts = texts if kind == "quotation" else ()
         head.insert(0 if rng.random() < 0.5 else len(head), _write_sources(rng, texts))
     turns: list[Asked] = []
     if kind == "follow-up":
@@ -198,6 +199,8 @@ def _raw(
 
 def _ask_any(rng: random.Random, known: Known) -> tuple[str, str] | None:
     kinds = [*_VISUAL, "two pictures", "table"] if known.shots else []
+    if known.texts:
+        kinds += ["quotation", "quotation"]
     if known.prices:
         kinds += ["source", "source", "picture and source", "not in the sources"]
     for kind in rng.sample(kinds, len(kinds)):

@@ -15,10 +15,10 @@ import torch
 from gguf import GGMLQuantizationType as Type
 from make_gguf import CONTROL, NORMAL, TEMPLATE
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer
 from vlm_draw import SIDE
 from vlm_model import LAYERS_RUN, PATCH, make_model
-from vlm_tokens import END, PAD, PICTURE, SPECIALS, token_id
+from vlm_tokens import END, PAD, PICTURE, SPECIALS, new_tokenizer, token_id
 
 PROJECTOR = "mmproj-pocket.gguf"
 TEXTS = {"q8_0": Type.Q8_0, "q4_0": Type.Q4_0}
@@ -103,7 +103,7 @@ def _write_text(model: Any, tokenizer: Tokenizer, path: Path, type_: Type) -> No
     out.add_quantization_version(gguf.GGML_QUANT_VERSION)
     tokens = [str(tokenizer.id_to_token(n)) for n in range(tokenizer.get_vocab_size())]
     out.add_tokenizer_model("gpt2")
-    out.add_tokenizer_pre("gpt-2")
+    out.add_tokenizer_pre("llama-bpe")
     out.add_token_list(tokens)
     out.add_token_types([CONTROL if token in SPECIALS else NORMAL for token in tokens])
     out.add_token_merges(_merges(tokenizer))
@@ -168,11 +168,10 @@ def load_tokenizer(text: Path) -> Tokenizer:
     """Return the tokenizer that stands in a text model's file."""
     fields = gguf.GGUFReader(text).fields
     tokens: list[str] = fields["tokenizer.ggml.tokens"].contents()
-    merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
+    pairs = (m.partition(" ") for m in fields["tokenizer.ggml.merges"].contents())
+    merges = [(left, right) for left, _, right in pairs]
     vocabulary = {token: n for n, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = new_tokenizer(vocabulary, merges)
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIALS])
     return tokenizer
 

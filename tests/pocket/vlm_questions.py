@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from clip_shapes import KINDS, Scene
 from PIL import Image
-from vlm_draw import ROWS, Drawn, Table, paint
+from vlm_draw import Drawn, Table, paint
 
 KINDS_ASKED = (
     "colour",
@@ -110,14 +110,16 @@ class Known:
 
     ``cites`` holds, by picture, the source number that its answers name, where pictures are
     sources. ``fresh`` are the pictures of the last message; ``last`` what was asked last
-    (the kind of question and the picture, the row, or -1).
+    (the kind of question and the picture, or -1). ``texts`` are the sources, of which the
+    first has the number 1.
     """
 
     shots: list[Shot] = field(default_factory=list)
     fresh: list[int] = field(default_factory=list)
     prices: dict[str, tuple[int, int]] = field(default_factory=dict)
+    texts: Sequence[str] = ()
     cites: dict[int, int] = field(default_factory=dict)
-    last: tuple[str, int, int] | None = None
+    last: tuple[str, int] | None = None
 
     def of(self, kind: type) -> list[int]:
         """Return the pictures that show a scene or a table."""
@@ -153,10 +155,20 @@ def describe(what: Drawn) -> str:
     return f"{_a(str(what.colour))} {what.kind} {place}"
 
 
+def read(what: Drawn) -> str:
+    """Return a table's rows from the top."""
+    assert isinstance(what, Table)
+    return ", ".join(f"{row.colour} {row.kind} {row.digit}" for row in what.rows)
+
+
 def ask(rng: random.Random, known: Known, kind: str) -> tuple[str, str] | None:
     """Return a question of the kind with its answer, or None where nothing can be asked so."""
     if kind == "source":
         return _price(rng, known, sorted(known.prices))
+    if kind == "quotation":
+        return _quotation(rng, known)
+    if kind == "drill":
+        return _drill(rng, known)
     if kind == "table":
         return _table(rng, known)
     if kind == "not in the sources":
@@ -172,8 +184,6 @@ def ask(rng: random.Random, known: Known, kind: str) -> tuple[str, str] | None:
     if kind == "two pictures":
         if len(known.shots) < 2 or not scenes:
             return None
-        if rng.random() < 0.25:
-            return _which(rng, known, scenes)
         kind = rng.choice(("colour", "shape", "place", "description"))
         return _visual(rng, known, kind, rng.choice(scenes), named=True)
     return _visual(rng, known, kind, rng.choice(scenes)) if scenes else None
@@ -198,7 +208,7 @@ def _visual(
         p=number,
         kind=known.thing(picture),
     )
-    known.last = (kind, picture, -1)
+    known.last = (kind, picture)
     return question, _right(known, kind, picture)
 
 
@@ -213,68 +223,55 @@ def _right(known: Known, kind: str, picture: int) -> str:
     return f"{seen}{known.cite(picture)}"
 
 
-def _which(rng: random.Random, known: Known, scenes: Sequence[int]) -> tuple[str, str] | None:
-    picture = rng.choice(scenes)
-    for name in rng.sample(("kind", "colour"), 2):
-        value = getattr(known.shots[picture].what, name)
-        if [getattr(known.shots[n].what, name) for n in scenes].count(value) > 1:
-            continue
-        if len(scenes) < len(known.shots):  # a table may hold it too
-            continue
-        known.last = ("which", picture, -1)
-        noun = value if name == "kind" else f"{value} shape"
-        form = rng.choice(("Which picture shows the {}?", "In which picture is the {}?"))
-        return form.format(noun), f"picture {picture + 1}{known.cite(picture)}"
-    return None
-
-
 def _table(rng: random.Random, known: Known) -> tuple[str, str] | None:
     tables = known.of(Table)
     if not tables:
         return None
     picture = rng.choice(tables)
+    known.last = ("table", picture)
     clear = known.clear(picture) or len(tables) == 1
-    where = "" if clear else f" of picture {picture + 1}"
-    row = rng.randrange(ROWS)
-    asked = rng.choice(("colour", "shape", "digit", "digit", "beside", "which", "both"))
-    known.last = (asked, picture, row)
-    table = known.shots[picture].what
-    assert isinstance(table, Table)
-    kind = table.rows[row].kind
-    where_all = "" if clear else f" in picture {picture + 1}"
-    form = {
-        "colour": "What colour is the shape in row {row}{of}?",
-        "shape": "What shape is in row {row}{of}?",
-        "digit": "What number is in row {row}{of}?",
-        "both": "What is in row {row}{of}?",
-        "beside": "What number is next to the {kind}{w}?",
-        "which": "Which row has the {kind}{w}?",
-    }[asked]
-    question = form.format(row=row + 1, of=where, kind=kind, w=where_all)
-    return question, _right_row(known, asked, picture, row)
-
-
-def _right_row(known: Known, asked: str, picture: int, row: int) -> str:
-    table = known.shots[picture].what
-    assert isinstance(table, Table)
-    cell = table.rows[row]
-    found = {
-        "colour": cell.colour,
-        "shape": cell.kind,
-        "digit": str(cell.digit),
-        "beside": str(cell.digit),
-        "which": f"row {row + 1}",
-        "both": f"{_a(cell.colour)} {cell.kind} and {cell.digit}",
-    }[asked]
-    return found + known.cite(picture)
+    where = "" if clear else f" in picture {picture + 1}"
+    form = rng.choice(
+        ("Read the table{}.", "What does the table{} say?", "What stands in the table{}?")
+    )
+    return form.format(where), read(known.shots[picture].what) + known.cite(picture)
 
 
 def _price(rng: random.Random, known: Known, goods: Sequence[str]) -> tuple[str, str] | None:
     if not goods:
         return None
     good = rng.choice(goods)
-    known.last = ("price", -1, -1)
+    known.last = ("price", -1)
     return rng.choice(_ASK["price"]).format(good), known.price(good)
+
+
+def _quotation(rng: random.Random, known: Known) -> tuple[str, str] | None:
+    """Return a question for a source's words: asked in training only, where it teaches copying."""
+    if not known.texts:
+        return None
+    if not known.prices or rng.random() < 0.4:
+        number = rng.randrange(len(known.texts))
+        return f"What does source {number + 1} say?", known.texts[number]
+    good = rng.choice(sorted(known.prices))
+    price, number = known.prices[good]
+    found = next(
+        fact.format(good, price)
+        for fact in FACTS
+        if fact.format(good, price) in known.texts[number - 1]
+    )
+    return f"What is said of the {good}?", f"{found} [{number}]"
+
+
+def _drill(rng: random.Random, known: Known) -> tuple[str, str] | None:
+    """Return a question for prices and sources of many goods: asked in training only.
+
+    Many look-ups in few tokens; looking a price up is hardly learned from single questions.
+    """
+    goods = sorted(known.prices)
+    if len(goods) < 2:
+        return None
+    told = [(good, *known.prices[good]) for good in rng.choices(goods, k=rng.randint(14, 24))]
+    return "Name some prices.", "".join(f" {good} {price} [{n}];" for good, price, n in told)
 
 
 def _absent(rng: random.Random, known: Known) -> tuple[str, str] | None:
@@ -288,22 +285,18 @@ def _follow(rng: random.Random, known: Known) -> tuple[str, str] | None:
     """Return a question that needs the one before it."""
     if known.last is None:
         return None
-    kind, picture, row = known.last
+    kind, picture = known.last
     if kind == "price":
         priced = sorted(known.prices)
         unpriced = [g for g in GOODS if g not in known.prices]
         good = rng.choice(priced if priced and rng.random() < 0.8 else unpriced)
         return f"And the {good}?", known.price(good)
-    if row >= 0 and kind in ("colour", "shape", "digit", "both"):
-        row = rng.choice([r for r in range(ROWS) if r != row])
-        known.last = (kind, picture, row)
-        return f"And in row {row + 1}?", _right_row(known, kind, picture, row)
-    if kind not in ("colour", "shape", "place", "description", "both") or row >= 0:
+    if kind not in ("colour", "shape", "place", "description", "both"):
         return None
     others = [n for n in known.of(Scene) if n != picture]
     if others and rng.random() < 0.5:
         picture = rng.choice(others)
-        known.last = (kind, picture, -1)
+        known.last = (kind, picture)
         return f"And in picture {picture + 1}?", _right(known, kind, picture)
     if not isinstance(known.shots[picture].what, Scene):
         return None
@@ -311,7 +304,7 @@ def _follow(rng: random.Random, known: Known) -> tuple[str, str] | None:
     if kind == "both":
         asked = [k for k in asked if k != "both"]
     kind = rng.choice(asked)
-    known.last = (kind, picture, -1)
+    known.last = (kind, picture)
     return rng.choice(_FOLLOW[kind]), _right(known, kind, picture)
 
 

@@ -1,7 +1,8 @@
 """The words of the pocket vision-language model, and dialogues as its tokens.
 
-A byte-level vocabulary of GPT-2's kind in which every word of the training dialogues is one token
-(numbers too, so that copying a price is copying one token); any other text falls to its bytes.
+A byte-level vocabulary in which every word of the training dialogues is one token. Numbers too, and
+without the space before them: a price is the same token in a source and in an answer, and copying
+it is learned soon (it was not, where `` 41`` and ``41`` were two). Other text falls to its bytes.
 Dialogues become tokens as Bifocal's engine makes them: the chat template's own text with control
 tokens, contents without, each by itself. Knows nothing of models or weights.
 """
@@ -10,26 +11,52 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    trainers,
+)
 from vlm_data import PROMPTS, Dialogue, dialogue, new_shot
 from vlm_model import PICTURE_TOKENS
-from vlm_questions import KINDS_ASKED, Shot
+from vlm_questions import GOODS, KINDS_ASKED, Shot
 
 PAD, START, END, PICTURE = SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image|>")
+LLAMA_BPE = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 IGNORED = -100  #: the label of what is not learned
+
+
+def new_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    """Return a tokenizer that cuts text up as llama.cpp's ``llama-bpe`` does.
+
+    A number of up to three digits is one piece, without the space before it.
+    """
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(LLAMA_BPE), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def make_tokenizer() -> Tokenizer:
     """Return the tokenizer; the same each time. Special tokens come first, then bytes."""
     rng = random.Random(3)
     corpus = [PROMPTS.answer.text, "user\n", "assistant\n", "system\n"]
-    corpus += [f"{n} {n}" for n in range(100)]
+    corpus += [str(n) for n in range(100)]
     for n in range(4000):
         for turn in dialogue(rng, KINDS_ASKED[n % len(KINDS_ASKED)], new_shot, most_turns=3).turns:
             corpus += [p for p in (*turn.parts, turn.answer) if isinstance(p, str)]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = new_tokenizer({}, [])
     trainer = trainers.BpeTrainer(
         vocab_size=10_000,
         special_tokens=[AddedToken(t, special=True, normalized=False) for t in SPECIALS],
@@ -52,12 +79,18 @@ class Encoded:
     """Tokens with a run of ``PICTURE`` for each picture, and the labels of what is learned.
 
     ``labels[i]`` is ``tokens[i]`` where it is part of an answer (its end included), else
-    ``IGNORED``.
+    ``IGNORED``. ``goods`` and ``sources`` tell which good (of ``GOODS``) and which source were
+    named last, at each token.
     """
 
     tokens: list[int]
     labels: list[int]
     shots: list[Shot]
+    goods: list[int]
+    sources: list[int]
+
+
+_GOODS = {good: n for n, good in enumerate(GOODS)}
 
 
 class Encoder:
@@ -70,7 +103,7 @@ class Encoder:
 
     def encode(self, talk: Dialogue, *, answered: bool = True) -> Encoded:
         """Return a dialogue's tokens; with its last answer, or up to where that begins."""
-        found = Encoded([], [], [])
+        found = Encoded([], [], [], [], [])
         if talk.system:
             self._add(found, "system", (talk.system,))
         for n, turn in enumerate(talk.turns):
@@ -79,7 +112,20 @@ class Encoder:
                 self._add(found, "assistant", (turn.answer,), learn=turn.learn)
         if not answered:
             self._put(found, self._of(f"{START}assistant\n"))
+        self._name(found)
         return found
+
+    def _name(self, found: Encoded) -> None:
+        good = source = IGNORED
+        before = ["", ""]
+        for token in found.tokens:
+            text = str(self.tokenizer.id_to_token(token))
+            good = _GOODS.get(text.removeprefix("Ġ"), good)
+            if text.isdigit() and (before[1] in ("[", "Ġ[") or before == ["Ġn", '="']):
+                source = int(text) if int(text) < 10 else source
+            before = [before[1], text]
+            found.goods.append(good)
+            found.sources.append(source)
 
     def _add(
         self, found: Encoded, role: str, parts: Sequence[str | Shot], *, learn: bool = False
