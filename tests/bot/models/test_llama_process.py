@@ -21,7 +21,7 @@ import pytest
 from bot.errors import ModelBusy, ModelError
 from bot.models.llama import wire
 from bot.models.llama.files import ModelFiles
-from bot.models.llama.process import ModelProcess
+from bot.models.llama.process import PATIENCE, ModelProcess
 from bot.models.llama.values import Delta, Line, Options, Outcome, Pixels, Request
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -135,8 +135,8 @@ def opened() -> Iterator[Open]:
 
     def open_(text: Path, patience: float | None = None, **options: Any) -> ModelProcess:
         given = {"context_tokens": 512, "threads": 1, "parallel": 4} | options
-        more = {} if patience is None else {"patience": patience}
-        models.append(ModelProcess.open(files_of(text), Options(**given), **more))
+        wait = PATIENCE if patience is None else patience
+        models.append(ModelProcess.open(files_of(text), Options(**given), patience=wait))
         return models[-1]
 
     yield open_
