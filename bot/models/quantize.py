@@ -19,6 +19,7 @@ from typing import Any
 
 from bot.errors import ModelError
 from bot.models.download import CHUNK, MARGIN
+from retrievers.cores import usable_cores
 
 #: Types that need no importance matrix, the largest first; Q4_K_M and Q8_0 are the usual ones
 TYPES = (
@@ -60,7 +61,9 @@ def quantize(
     _check_target(source, target, force)
     draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        _run(source, draft, chosen, threads or _cores(), progress or (lambda done, all_: None))
+        _run(
+            source, draft, chosen, threads or usable_cores(), progress or (lambda done, all_: None)
+        )
         read_header(draft)
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
@@ -95,12 +98,6 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
             f"{target}: up to {need / 1e9:.1f} GB of disk are needed, {target.parent} has"
             f" {free / 1e9:.1f} GB; make room, or write to another disk"
         )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run(source: Path, draft: Path, kind: str, threads: int, progress: Progress) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from retrievers.cores import usable_cores
 from retrievers.ingest.options import ParseOptions
 
 START_SECONDS = 120.0  # for a child to start and load its libraries, on a busy machine
@@ -96,7 +97,7 @@ class Pool:
     """Child processes that parse; use it as a context manager."""
 
     def __init__(self, workers: int | None = None, options: ParseOptions | None = None) -> None:
-        self.workers = max(1, workers if workers is not None else _cores())
+        self.workers = max(1, workers if workers is not None else usable_cores())
         self.options = options or ParseOptions()
         self.deaths = 0
         self._folder: Path | None = None
@@ -280,13 +281,6 @@ def _environment() -> dict[str, str]:
             part for part in (root, os.environ.get("PYTHONPATH", "")) if part
         )
     return found
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def _ending(code: int) -> str:

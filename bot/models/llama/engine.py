@@ -6,7 +6,6 @@ thread of :meth:`serve`. Knows nothing of LangChain or of the process around it.
 """
 
 import hashlib
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -24,6 +23,7 @@ from bot.models.llama.scheduler import Scheduler
 from bot.models.llama.sequences import Sequences
 from bot.models.llama.template import ChatTemplate
 from bot.models.llama.values import Info, Line, Options, Pixels, Request
+from retrievers.cores import usable_cores
 
 _HEAD = 1 << 20  # bytes of a model's file that tell it from others, with its size and time
 
@@ -81,7 +81,7 @@ class Engine:
     def open(cls, files: ModelFiles, options: Options) -> "Engine":
         """Load a model. Raises ``ModelError`` for files and options that cannot be used."""
         _check(options)
-        native = Native.open(files, options, threads=options.threads or _cores())
+        native = Native.open(files, options, threads=options.threads or usable_cores())
         try:
             return cls(native, options, fingerprint(files, options))
         except BaseException:
@@ -267,10 +267,3 @@ def _check(options: Options) -> None:
     for name, value in least.items():
         if getattr(options, name) < value:
             raise ModelError(f"{name} is {getattr(options, name)}; it must be at least {value}")
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
