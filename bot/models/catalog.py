@@ -22,8 +22,8 @@ HUB = "https://huggingface.co"
 #: Context sizes, in tokens, for which the listing tells the memory
 CONTEXTS = (4096, 8192, 32768)
 
-#: Tokens that the engine's KV cache holds for each token of context: a conversation at work, and
-#: as much again of those that were kept (``kv_tokens`` in bot/models/llama/values.py)
+#: Tokens that the engine's KV cache holds for each token of context, unless told otherwise:
+#: ``parallel`` on a processor, ``kv_tokens`` on a GPU (bot/models/llama/values.py)
 KEPT = 2
 
 #: What a process takes beside weights and KV cache, in bytes: activations, logits, the vision tower

@@ -17,7 +17,7 @@ _LATER = 64  # writes that may wait for the disk; more are not kept there
 
 
 class Kept:
-    """A store of named blobs; names are hex digits. Safe from any thread."""
+    """A store of named blobs; names have letters and digits only. Safe from any thread."""
 
     def __init__(self, budget: int, folder: Path | None = None, disk_budget: int = 0) -> None:
         self._budget, self._folder, self._disk_budget = budget, folder, disk_budget
@@ -49,12 +49,7 @@ class Kept:
     def put(self, tenant: str, name: str, blob: bytes, *, to_disk: bool = True) -> None:
         """Keep ``blob``; on disk a little later, unless the disk cannot keep up."""
         self._remember(tenant, name, blob)
-        if to_disk:
-            self.store(tenant, name, blob)
-
-    def store(self, tenant: str, name: str, blob: bytes) -> None:
-        """Write ``blob`` to the disk, where there is one, from another thread."""
-        if self._folder is None or len(blob) > self._disk_budget:
+        if not to_disk or self._folder is None or len(blob) > self._disk_budget:
             return
         if self._writer is None:
             self._writer = threading.Thread(target=self._write, daemon=True, name="llama-kept")

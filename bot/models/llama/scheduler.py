@@ -3,9 +3,9 @@
 A step reads, in one batch, the last token of every answer that is being written and a stretch of
 the prompts that are being read; then it reads or encodes one picture, if somebody has come to one.
 The stretch is as long as what the machine reads in ``step_seconds``, so that a long prompt holds
-nobody up: short prompts come first, but the oldest always gets a share. (The idea: Yu et al.,
-"Orca", OSDI 2022; chunks of prompts between: Agrawal et al., "Sarathi", 2023.) Knows nothing of
-messages, templates or processes.
+nobody up: short prompts come first, but the oldest gets a share every other step. (The idea: Yu et
+al., "Orca", OSDI 2022; chunks of prompts between: Agrawal et al., "Sarathi", 2023.) Knows nothing
+of messages, templates or processes.
 """
 
 import math
@@ -240,13 +240,15 @@ class Scheduler:
         if mark.picture in job.encodings:
             return True
         ahead = [cell.picture for cell in job.cells[job.at :] if not isinstance(cell, int)]
-        for picture in dict.fromkeys(ahead):
+        wanted = []
+        for picture in dict.fromkeys(p for p in ahead if p not in job.encodings):
             kept = self._pictures.recall(tenant, picture, job.pixels[picture])
-            if kept is not None:
+            if kept is None:
+                wanted.append(picture)
+            else:
                 job.encodings[picture] = kept
         if mark.picture in job.encodings:
             return True
-        wanted = [p for p in dict.fromkeys(ahead) if p not in job.encodings]
         if any(other.writing for other in self._active):
             wanted = wanted[:1]  # one at a time while others are being answered
         made = self._pictures.encode(tenant, [(p, job.pixels[p]) for p in wanted])
