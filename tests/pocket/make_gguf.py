@@ -16,7 +16,7 @@ Run ``python tests/pocket/make_gguf.py FOLDER`` to write ``tiny.gguf`` and ``mmp
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,20 @@ def _apply(pieces: list[str], merges: Sequence[tuple[str, str]]) -> list[str]:
     return pieces
 
 
+def add_vocabulary(
+    out: Any, tokens: Sequence[str], types: Sequence[int], merges: Sequence[str]
+) -> None:
+    """Add what :func:`make_vocabulary` returned to a ``gguf.GGUFWriter``."""
+    out.add_tokenizer_model("gpt2")
+    out.add_tokenizer_pre("qwen2")
+    out.add_token_list(tokens)
+    out.add_token_types(types)
+    out.add_token_merges(merges)
+    out.add_eos_token_id(tokens.index("<|im_end|>"))
+    out.add_pad_token_id(tokens.index("<|endoftext|>"))
+    out.add_add_bos_token(False)
+
+
 def make_text_model(
     path: Path,
     *,
@@ -94,19 +108,12 @@ def make_text_model(
     tokens, types, merges = make_vocabulary(extra)
     out = gguf.GGUFWriter(path, "qwen2")
     _add_sizes(out, "tiny", trained_on)
-    out.add_tokenizer_model("gpt2")
-    out.add_tokenizer_pre("qwen2")
-    out.add_token_list(tokens)
-    out.add_token_types(types)
-    out.add_token_merges(merges)
-    out.add_eos_token_id(tokens.index("<|im_end|>"))
-    out.add_pad_token_id(tokens.index("<|endoftext|>"))
-    out.add_add_bos_token(False)
+    add_vocabulary(out, tokens, types, merges)
     if template is not None:
         out.add_chat_template(template)
     for name, tensor in _text_tensors(tokens, endless).items():
         out.add_tensor(name, tensor)
-    _write(out)
+    finish(out)
     return path
 
 
@@ -133,7 +140,7 @@ def make_spelling_model(path: Path) -> Path:
     rows = _zeros(len(tokens), WIDTH)
     for name, tensor in _block(rows, idle, idle, rows).items():
         out.add_tensor(name, tensor)
-    _write(out)
+    finish(out)
     return path
 
 
@@ -201,14 +208,7 @@ def _block(embedding: Array, value: Array, mix: Array, output: Array) -> dict[st
 
 def make_projector(path: Path) -> Path:
     """Write the vision tower and its projector to ``path`` and return it."""
-    import gguf
-
-    out = gguf.GGUFWriter(path, "clip")
-    out.add_name("tiny eyes")
-    out.add_bool("clip.has_vision_encoder", True)
-    out.add_string("clip.projector_type", "mlp")
-    out.add_bool("clip.use_gelu", True)
-    for key, number in {
+    sizes = {
         "image_size": IMAGE,
         "patch_size": PATCH,
         "embedding_length": VISION_WIDTH,
@@ -216,15 +216,42 @@ def make_projector(path: Path) -> Path:
         "projection_dim": WIDTH,
         "attention.head_count": 2,
         "block_count": 2,
-    }.items():
+    }
+    return write_eyes(path, "tiny eyes", sizes, _vision_tensors())
+
+
+def write_eyes(
+    path: Path,
+    name: str,
+    sizes: Mapping[str, int],
+    tensors: Mapping[str, Array],
+    *,
+    projector: str = "mlp",
+    epsilon: float = 1e-5,
+    licence: str = "",
+) -> Path:
+    """Write a vision tower to ``path`` and return it: ``sizes`` are its ``clip.vision`` numbers.
+
+    Weights become float16; positions, biases and norms stay float32.
+    """
+    import gguf
+
+    out = gguf.GGUFWriter(path, "clip")
+    out.add_name(name)
+    if licence:
+        out.add_license(licence)
+    out.add_bool("clip.has_vision_encoder", True)
+    out.add_string("clip.projector_type", projector)
+    out.add_bool("clip.use_gelu", True)
+    for key, number in sizes.items():
         out.add_uint32(f"clip.vision.{key}", number)
-    out.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
+    out.add_float32("clip.vision.attention.layer_norm_epsilon", epsilon)
     out.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
     out.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
-    for name, tensor in _vision_tensors().items():
-        half = tensor.ndim > 1 and "position" not in name
-        out.add_tensor(name, tensor.astype(np.float16) if half else tensor)
-    _write(out)
+    for tensor_name, tensor in tensors.items():
+        half = tensor.ndim > 1 and "position" not in tensor_name
+        out.add_tensor(tensor_name, tensor.astype(np.float16) if half else tensor)
+    finish(out)
     return path
 
 
@@ -257,7 +284,8 @@ def _vision_tensors() -> dict[str, Array]:
     return tensors
 
 
-def _write(out: Any) -> None:
+def finish(out: Any) -> None:
+    """Write what was added to a ``gguf.GGUFWriter``."""
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()

@@ -25,7 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from make_gguf import CONTROL, NORMAL, SPECIALS, TEMPLATE, Array, byte_alphabet
+from make_gguf import (
+    CONTROL,
+    NORMAL,
+    SPECIALS,
+    TEMPLATE,
+    Array,
+    add_vocabulary,
+    byte_alphabet,
+    finish,
+    write_eyes,
+)
 from numpy.typing import NDArray
 
 VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, FEED = 49_152, 576, 30, 9, 3, 1536
@@ -81,18 +91,11 @@ def make_text_model(path: Path, seed: int = 0) -> Path:
     out.add_layer_norm_rms_eps(1e-5)
     out.add_rope_freq_base(100_000.0)
     out.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
-    out.add_tokenizer_model("gpt2")
-    out.add_tokenizer_pre("qwen2")
-    out.add_token_list(tokens)
-    out.add_token_types(types)
-    out.add_token_merges(merges)
-    out.add_eos_token_id(tokens.index("<|im_end|>"))
-    out.add_pad_token_id(tokens.index("<|endoftext|>"))
-    out.add_add_bos_token(False)
+    add_vocabulary(out, tokens, types, merges)
     out.add_chat_template(TEMPLATE)
     for name, tensor in _text_tensors(tokens, np.random.default_rng(seed)).items():
         _add_quantized(out, name, tensor)
-    _write(out)
+    finish(out)
     return path
 
 
@@ -129,14 +132,7 @@ def _text_tensors(tokens: list[str], draw: np.random.Generator) -> dict[str, Arr
 
 def make_projector(path: Path, seed: int = 1) -> Path:
     """Write the vision tower and its projector to ``path`` and return it."""
-    import gguf
-
-    out = gguf.GGUFWriter(path, "clip")
-    out.add_name("large eyes, random")
-    out.add_bool("clip.has_vision_encoder", True)
-    out.add_string("clip.projector_type", "mlp")
-    out.add_bool("clip.use_gelu", True)
-    for key, number in {
+    sizes = {
         "image_size": IMAGE,
         "patch_size": PATCH,
         "embedding_length": VISION_WIDTH,
@@ -144,16 +140,9 @@ def make_projector(path: Path, seed: int = 1) -> Path:
         "projection_dim": WIDTH,
         "attention.head_count": VISION_HEADS,
         "block_count": VISION_LAYERS + 1,
-    }.items():
-        out.add_uint32(f"clip.vision.{key}", number)
-    out.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
-    out.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
-    out.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
-    for name, tensor in _vision_tensors(np.random.default_rng(seed)).items():
-        half = tensor.ndim > 1 and "position" not in name
-        out.add_tensor(name, tensor.astype(np.float16) if half else tensor)
-    _write(out)
-    return path
+    }
+    tensors = _vision_tensors(np.random.default_rng(seed))
+    return write_eyes(path, "large eyes, random", sizes, tensors)
 
 
 def _vision_tensors(draw: np.random.Generator) -> dict[str, Array]:
@@ -188,13 +177,6 @@ def _add_quantized(out: Any, name: str, tensor: Array) -> None:
         return
     kind = gguf.GGMLQuantizationType.Q8_0
     out.add_tensor(name, gguf.quants.quantize(tensor, kind), raw_dtype=kind)
-
-
-def _write(out: Any) -> None:
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
 
 
 def make_pair(folder: Path) -> tuple[Path, Path]:

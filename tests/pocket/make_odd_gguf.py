@@ -14,10 +14,9 @@ once). Vocabulary and template are those of ``make_gguf``.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from make_gguf import TEMPLATE, Array, make_vocabulary
+from make_gguf import TEMPLATE, Array, add_vocabulary, finish, make_vocabulary, write_eyes
 
 WIDTH, LAYERS, HEADS, FEED, WINDOW = 64, 2, 4, 96, 32
 STATE, INNER, RANK, KERNEL = 8, 2 * WIDTH, 4, 4  # of a recurrent layer
@@ -50,14 +49,7 @@ def make_text_model(path: Path, architecture: str, *, trained_on: int = 4096) ->
         out.add_sliding_window(WINDOW)
     if architecture == "qwen2vl":
         out.add_rope_dimension_sections(list(SECTIONS))
-    out.add_tokenizer_model("gpt2")
-    out.add_tokenizer_pre("qwen2")
-    out.add_token_list(tokens)
-    out.add_token_types(types)
-    out.add_token_merges(merges)
-    out.add_eos_token_id(tokens.index("<|im_end|>"))
-    out.add_pad_token_id(tokens.index("<|endoftext|>"))
-    out.add_add_bos_token(False)
+    add_vocabulary(out, tokens, types, merges)
     out.add_chat_template(TEMPLATE)
     rng = np.random.default_rng(7)
     spread = 0.2 if architecture == "gemma2" else 1.0  # which multiplies it by 8 itself
@@ -72,7 +64,7 @@ def make_text_model(path: Path, architecture: str, *, trained_on: int = 4096) ->
         tensors |= {f"blk.{layer}.{name}": tensor for name, tensor in made.items()}
     for name, tensor in tensors.items():
         out.add_tensor(name, tensor)
-    _write(out)
+    finish(out)
     return path
 
 
@@ -112,14 +104,7 @@ def _recurrent(rng: np.random.Generator) -> dict[str, Array]:
 
 def make_projector(path: Path, projector: str) -> Path:
     """Write eyes whose projector is one of the three to ``path`` and return it."""
-    import gguf
-
-    out = gguf.GGUFWriter(path, "clip")
-    out.add_name(f"odd eyes, {projector}")
-    out.add_bool("clip.has_vision_encoder", True)
-    out.add_string("clip.projector_type", projector)
-    out.add_bool("clip.use_gelu", True)
-    for key, number in {
+    sizes = {
         "image_size": IMAGE,
         "patch_size": PATCH,
         "embedding_length": VISION_WIDTH,
@@ -127,18 +112,11 @@ def make_projector(path: Path, projector: str) -> Path:
         "projection_dim": WIDTH,
         "attention.head_count": 2,
         "block_count": LAYERS,
-    }.items():
-        out.add_uint32(f"clip.vision.{key}", number)
+    }
     if projector == "internvl":
-        out.add_uint32("clip.vision.projector.scale_factor", 2)
-    out.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
-    out.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
-    out.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
-    for name, tensor in _vision_tensors(projector).items():
-        half = tensor.ndim > 1 and "position" not in name
-        out.add_tensor(name, tensor.astype(np.float16) if half else tensor)
-    _write(out)
-    return path
+        sizes["projector.scale_factor"] = 2
+    name, tensors = f"odd eyes, {projector}", _vision_tensors(projector)
+    return write_eyes(path, name, sizes, tensors, projector=projector)
 
 
 def _vision_tensors(projector: str) -> dict[str, Array]:
@@ -175,13 +153,6 @@ def _vision_tensors(projector: str) -> dict[str, Array]:
             tensors[f"v.blk.{layer}.{name}.weight"] = _random(rng, *shape)
             tensors[f"v.blk.{layer}.{name}.bias"] = _random(rng, shape[0])
     return tensors
-
-
-def _write(out: Any) -> None:
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
 
 
 def _random(rng: np.random.Generator, *shape: int, spread: float = 0.2) -> Array:

@@ -13,7 +13,7 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Type
-from make_gguf import CONTROL, NORMAL, TEMPLATE
+from make_gguf import CONTROL, NORMAL, TEMPLATE, finish, write_eyes
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer
 from vlm_draw import SIDE
@@ -117,7 +117,7 @@ def _write_text(model: Any, tokenizer: Tokenizer, path: Path, type_: Type) -> No
         else:  # the embeddings, which are the output layer too, stay at eight bits
             to = Type.Q8_0 if ours == "token_embd.weight" else type_
             out.add_tensor(ours, gguf.quants.quantize(tensor, to), raw_dtype=to)
-    _finish(out)
+    finish(out)
 
 
 def _merges(tokenizer: Tokenizer) -> list[str]:
@@ -127,13 +127,7 @@ def _merges(tokenizer: Tokenizer) -> list[str]:
 
 def _write_projector(model: Any, path: Path) -> None:
     config = model.config.vision_config
-    out = gguf.GGUFWriter(path, "clip")
-    out.add_name("pocket eyes")
-    out.add_license("Apache-2.0")
-    out.add_bool("clip.has_vision_encoder", True)
-    out.add_string("clip.projector_type", "mlp")
-    out.add_bool("clip.use_gelu", True)
-    for key, number in {
+    sizes = {
         "image_size": SIDE,
         "patch_size": PATCH,
         "embedding_length": config.hidden_size,
@@ -141,27 +135,20 @@ def _write_projector(model: Any, path: Path) -> None:
         "projection_dim": model.config.text_config.hidden_size,
         "attention.head_count": config.num_attention_heads,
         "block_count": LAYERS_RUN + 1,
-    }.items():
-        out.add_uint32(f"clip.vision.{key}", number)
-    out.add_float32("clip.vision.attention.layer_norm_epsilon", config.layer_norm_eps)
-    out.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
-    out.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
-    for ours, tensor in _tensors(model, names_of(model)[1]).items():
-        half = tensor.ndim > 1 and "position" not in ours
-        out.add_tensor(ours, tensor.astype(np.float16) if half else tensor)
-    _finish(out)
+    }
+    write_eyes(
+        path,
+        "pocket eyes",
+        sizes,
+        _tensors(model, names_of(model)[1]),
+        epsilon=config.layer_norm_eps,
+        licence="Apache-2.0",
+    )
 
 
 def _tensors(model: Any, names: dict[str, str]) -> dict[str, NDArray[np.float32]]:
     state = model.state_dict()
     return {ours: state[theirs].float().numpy() for ours, theirs in names.items()}
-
-
-def _finish(out: Any) -> None:
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
 
 
 def load_tokenizer(text: Path) -> Tokenizer:

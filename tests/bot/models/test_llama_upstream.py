@@ -1,10 +1,8 @@
 """Known faults of llama.cpp, each pinned down so that the day it is mended is noticed."""
 
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import gguf
 import numpy as np
 import pytest
 import torch
@@ -80,7 +78,16 @@ def seen(
     """What llama.cpp makes of the picture with that tower: 16 rows."""
     folder = tmp_path_factory.mktemp("classy")
     text = pocket.make_text_model(folder / "text.gguf")
-    _write(folder / "mmproj.gguf", tower, projection)
+    sizes = {
+        "image_size": SIDE,
+        "patch_size": PATCH,
+        "embedding_length": WIDTH,
+        "feed_forward_length": FEED,
+        "projection_dim": TEXT_WIDTH,
+        "attention.head_count": HEADS,
+        "block_count": 2,
+    }
+    pocket.write_eyes(folder / "mmproj.gguf", "classy", sizes, _tensors(tower, projection))
     native = Native.open(
         ModelFiles(text, folder / "mmproj.gguf"), Options(context_tokens=256), threads=1
     )
@@ -138,25 +145,7 @@ def _reference(
     return rows
 
 
-def _write(path: Path, tower: Any, projection: tuple[torch.nn.Linear, torch.nn.Linear]) -> None:
-    out = gguf.GGUFWriter(path, "clip")
-    out.add_name("tower with a class token")
-    out.add_bool("clip.has_vision_encoder", True)
-    out.add_string("clip.projector_type", "mlp")
-    out.add_bool("clip.use_gelu", True)
-    for key, number in {
-        "image_size": SIDE,
-        "patch_size": PATCH,
-        "embedding_length": WIDTH,
-        "feed_forward_length": FEED,
-        "projection_dim": TEXT_WIDTH,
-        "attention.head_count": HEADS,
-        "block_count": 2,
-    }.items():
-        out.add_uint32(f"clip.vision.{key}", number)
-    out.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
-    for key in ("image_mean", "image_std"):
-        out.add_array(f"clip.vision.{key}", [0.5, 0.5, 0.5])
+def _tensors(tower: Any, projection: tuple[torch.nn.Linear, torch.nn.Linear]) -> dict[str, Array]:
     names = {
         "v.class_embd": "embeddings.class_embedding",
         "v.patch_embd.weight": "embeddings.patch_embedding.weight",
@@ -171,11 +160,4 @@ def _write(path: Path, tower: Any, projection: tuple[torch.nn.Linear, torch.nn.L
     tensors = {ours: state[theirs] for ours, theirs in names.items()}
     for n, layer in zip((0, 2), projection, strict=True):
         tensors |= {f"mm.{n}.weight": layer.weight, f"mm.{n}.bias": layer.bias}
-    for name, tensor in tensors.items():
-        values = tensor.detach().float().numpy()
-        half = values.ndim > 1 and "position" not in name
-        out.add_tensor(name, values.astype(np.float16) if half else values)
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
+    return {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
