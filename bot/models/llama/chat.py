@@ -74,7 +74,8 @@ class LocalVisionChat(Settings, BaseChatModel):
         options = {n: settings.pop(n) for n in list(settings) if n in names}
         known = {*Settings.model_fields, *names}
         if unknown := sorted(set(settings) - known):
-            raise ModelError(f"llama: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+            names_known = ", ".join(sorted(known))
+            raise ModelError(f"llama: unknown {', '.join(unknown)}; known: {names_known}")
         if isinstance(options.get("cache"), str):
             options["cache"] = Path(options["cache"])
         try:
