@@ -43,7 +43,8 @@ class Scheduler:
         self._stood_back: Job | None = None  # the oldest prompt, if it got nothing in this step
         self._pace = 0.0  # tokens of prompt a second, as measured
         self._turn_seconds = _TURN_SECONDS
-        self.counts = dict.fromkeys(("answers", "failed", "read", "reused", "written"), 0)
+        counted = ("answers", "failed", "read", "reused", "written", "given_up_steps")
+        self.counts = dict.fromkeys(counted, 0)
 
     @property
     def idle(self) -> bool:
@@ -160,6 +161,7 @@ class Scheduler:
         began = time.monotonic()
         code = self._native.read(tokens, places, sequences, list(wanted))
         self._long_step, self._gave_way = False, code == ABORTED
+        self.counts["given_up_steps"] += self._gave_way
         if code:
             self._failed(code, [job for job, _ in shares])
             return
