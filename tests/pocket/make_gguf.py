@@ -35,6 +35,17 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+#: llama.cpp's name of each part of a vision layer, and that of ``transformers``' CLIP and SigLIP
+VISION_PARTS = {
+    "ln1": "layer_norm1",
+    "ln2": "layer_norm2",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_out": "self_attn.out_proj",
+    "ffn_up": "mlp.fc1",
+    "ffn_down": "mlp.fc2",
+}
 WIDTH, HEADS, FEED = 384, 4, 32
 VISION_WIDTH, IMAGE, PATCH = 16, 64, 16
 

@@ -13,7 +13,7 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Type
-from make_gguf import CONTROL, NORMAL, TEMPLATE, finish, write_eyes
+from make_gguf import CONTROL, NORMAL, TEMPLATE, VISION_PARTS, finish, write_eyes
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer
 from vlm_draw import SIDE
@@ -35,16 +35,6 @@ _TEXT_PARTS = {
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
-}
-_VISION_PARTS = {
-    "ln1": "layer_norm1",
-    "ln2": "layer_norm2",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_out": "self_attn.out_proj",
-    "ffn_up": "mlp.fc1",
-    "ffn_down": "mlp.fc2",
 }
 
 
@@ -68,7 +58,7 @@ def names_of(model: Any) -> tuple[dict[str, str], dict[str, str]]:
             for ours, theirs in _TEXT_PARTS.items():
                 text[f"blk.{n}.{ours}.{end}"] = f"model.language_model.layers.{n}.{theirs}.{end}"
         for n in range(LAYERS_RUN + 1):
-            for ours, theirs in _VISION_PARTS.items():
+            for ours, theirs in VISION_PARTS.items():
                 vision[f"v.blk.{n}.{ours}.{end}"] = f"{tower}encoder.layers.{n}.{theirs}.{end}"
         vision[f"mm.0.{end}"] = f"model.multi_modal_projector.linear_1.{end}"
         vision[f"mm.2.{end}"] = f"model.multi_modal_projector.linear_2.{end}"

@@ -1,5 +1,6 @@
 """Known faults of llama.cpp, each pinned down so that the day it is mended is noticed."""
 
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -14,16 +15,6 @@ from bot.models.llama.native import Native
 from bot.models.llama.values import Options, Pixels
 
 SIDE, PATCH, WIDTH, HEADS, FEED, TEXT_WIDTH = 64, 16, 64, 2, 128, 384
-_LAYER = {
-    "ln1": "layer_norm1",
-    "ln2": "layer_norm2",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_out": "self_attn.out_proj",
-    "ffn_up": "mlp.fc1",
-    "ffn_down": "mlp.fc2",
-}
 
 Array = NDArray[np.float32]
 
@@ -87,7 +78,8 @@ def seen(
         "attention.head_count": HEADS,
         "block_count": 2,
     }
-    pocket.write_eyes(folder / "mmproj.gguf", "classy", sizes, _tensors(tower, projection))
+    tensors = _tensors(tower, projection, pocket.VISION_PARTS)
+    pocket.write_eyes(folder / "mmproj.gguf", "classy", sizes, tensors)
     native = Native.open(
         ModelFiles(text, folder / "mmproj.gguf"), Options(context_tokens=256), threads=1
     )
@@ -145,7 +137,9 @@ def _reference(
     return rows
 
 
-def _tensors(tower: Any, projection: tuple[torch.nn.Linear, torch.nn.Linear]) -> dict[str, Array]:
+def _tensors(
+    tower: Any, projection: tuple[torch.nn.Linear, torch.nn.Linear], parts: Mapping[str, str]
+) -> dict[str, Array]:
     names = {
         "v.class_embd": "embeddings.class_embedding",
         "v.patch_embd.weight": "embeddings.patch_embedding.weight",
@@ -154,7 +148,7 @@ def _tensors(tower: Any, projection: tuple[torch.nn.Linear, torch.nn.Linear]) ->
     for end in ("weight", "bias"):
         names[f"v.pre_ln.{end}"] = f"pre_layrnorm.{end}"
         for n in range(2):
-            for ours, theirs in _LAYER.items():
+            for ours, theirs in parts.items():
                 names[f"v.blk.{n}.{ours}.{end}"] = f"encoder.layers.{n}.{theirs}.{end}"
     state = tower.state_dict()
     tensors = {ours: state[theirs] for ours, theirs in names.items()}
