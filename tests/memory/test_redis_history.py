@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,6 +181,25 @@ class TestNewerProtocol(HistoryContract):
     async def store(self, start_server: Callable[..., int]) -> AsyncIterator[RedisHistory]:
         url = f"redis://127.0.0.1:{start_server()}/0?protocol=3"
         async with await RedisHistory.open(url) as opened:
+            yield opened
+
+
+class TestCluster(HistoryContract):
+    """RedisHistory on a cluster of three primaries."""
+
+    @pytest.fixture
+    async def store(self, cluster_ports: list[int]) -> AsyncIterator[RedisHistory]:
+        url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}"
+        async with await RedisHistory.open(url, tenant=uuid.uuid4().hex) as opened:
+            yield opened
+
+
+class TestSentinel(HistoryContract):
+    """RedisHistory on the primary that a Sentinel names."""
+
+    @pytest.fixture
+    async def store(self, watched: Any) -> AsyncIterator[RedisHistory]:
+        async with await RedisHistory.open(watched.url, tenant=uuid.uuid4().hex) as opened:
             yield opened
 
 
