@@ -220,23 +220,47 @@ class ClusterPipeline(Pipeline):
         )
         self._cluster = cluster
         self._slots = cluster.slots
+        self._node: Node = ("", 0)
+        self._watches: list[tuple[Any, ...]] = []
+        self._has_read = False
+
+    async def reset(self) -> Any:
+        """Forget what was queued and watched, and give the connection back."""
+        self._watches, self._has_read = [], False
+        reset: Callable[..., Any] = super().reset
+        await reset()
 
     async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        """Send WATCH, and what follows it before MULTI, to the node of the first key watched."""
+        """Send WATCH, and what follows it before MULTI, to the node of the first key watched.
+
+        Should the slot be moved meanwhile, it is watched again there, unless something was read.
+        """
         send: Callable[..., Any] = super().immediate_execute_command
-        if self.connection is not None:
-            return await send(*args, **options)
         for hop in range(HOPS):
-            node = await self._aim(slot_of(args) or 0)
             try:
-                return await send(*args, **options)
-            except rx.AskError as error:
-                self._slots.moved(error, node)
-                await self.aclose()
+                if self.connection is None:
+                    self._node = await self._aim(slot_of(args) or 0)
+                    for watch in self._watches:
+                        await send(*watch)
+                reply = await send(*args, **options)
+            except (rx.AskError, rx.TryAgainError) as error:
+                if isinstance(error, rx.AskError):
+                    self._slots.moved(error, self._node)
+                if self._has_read:
+                    raise rx.WatchError("the slot is being moved") from error
+                watches = self._watches
+                await self.reset()
+                self._watches = watches
                 await asyncio.sleep(PAUSE * 2**hop)
             except (rx.ConnectionError, rx.TimeoutError, rx.ClusterDownError, OSError):
                 self._slots.stale = True
                 raise
+            else:
+                if args[0] == "WATCH":
+                    self._watches.append(args)
+                else:
+                    self._has_read = True
+                return reply
         raise rx.TryAgainError("sent on too often")
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
@@ -254,16 +278,17 @@ class ClusterPipeline(Pipeline):
         stack, watched = list(self.command_stack), self.connection is not None
         slots = {slot for args, _ in stack if (slot := slot_of(args)) is not None}
         if len(slots) > 1:
-            await self.aclose()
+            await self.reset()
             raise rx.ClusterCrossSlotError("the keys of one transaction lie in several slots")
         for hop in range(HOPS):
-            node = ("", 0) if watched else await self._aim(min(slots, default=0))
+            if not watched:
+                self._node = await self._aim(min(slots, default=0))
             self.command_stack = list(stack)
             try:
                 return await super().execute(raise_on_error)
             except (rx.AskError, rx.TryAgainError) as error:  # nothing of it was done
                 if isinstance(error, rx.AskError):
-                    self._slots.moved(error, node)
+                    self._slots.moved(error, self._node)
                 if watched:  # the caller looks again at what it watched
                     await asyncio.sleep(AGAIN)
                     raise rx.WatchError("the slot is being moved") from error
@@ -275,7 +300,7 @@ class ClusterPipeline(Pipeline):
 
     async def _dealt_out(self, raise_on_error: bool) -> list[Any]:
         stack = list(self.command_stack)
-        await self.aclose()
+        await self.reset()
         places: dict[Node, list[int]] = {}
         for place, (args, _) in enumerate(stack):
             node = await self._slots.owner(slot_of(args) or 0)

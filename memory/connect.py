@@ -10,7 +10,9 @@ Knows nothing of conversations and of deadlines beyond those of a socket. Forms 
 What follows ``?`` are redis-py's options of a connection, among them ``protocol=3``,
 ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile``; Sentinels also take ``sentinel_username``
 and ``sentinel_password``. Whoever is asked, a command is sent once: a write that failed half way
-must not be sent again unseen.
+must not be sent again unseen. That is why the client's retrying is switched off altogether and not
+only set to no attempts: when a connection dies in a transaction that watches, redis-py would say
+``WatchError``, as if nothing had been done, and a turn would be stored twice.
 """
 
 import contextlib
@@ -112,7 +114,7 @@ def connect(address: Address, timeout: float, connections: int) -> Connected:
         "max_connections": connections,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": Retry(NoBackoff(), 0, supported_errors=()),
         "protocol": 2,
         **address.options,
     }

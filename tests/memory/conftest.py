@@ -252,6 +252,7 @@ class Proxy:
         self.delay = 0.0  #: seconds by which each piece is late, each way
         self.deaf = False  #: what comes is read and goes nowhere
         self.cut_after = -1  #: bytes towards the server after which the connection is reset
+        self.answers_left = -1  #: pieces towards the client after which it is reset
         self.passed = 0  #: bytes that went towards the server
         self.pieces = 0  #: pieces that went towards the server: round trips, when one talks
 
@@ -298,6 +299,11 @@ class Proxy:
                 self.passed = self.cut_after
                 reset(client)
                 raise ConnectionResetError
+            if not onward and self.answers_left >= 0:
+                self.answers_left -= 1
+                if self.answers_left < 0:
+                    reset(client)
+                    raise ConnectionResetError
             if onward:
                 self.passed += len(data)
                 self.pieces += 1

@@ -24,7 +24,7 @@ MakePicture = Callable[..., tuple[PictureRef, dict[str, bytes]]]
 StartProxy = Callable[..., Awaitable[Any]]
 
 FULL = bool(os.environ.get("BIFOCAL_FULL"))
-FAULTS = 30 if FULL else 3  # of each kind
+FAULTS = 30  #: of each kind
 TURNS = 10_000 if FULL else 300
 TAILS = 60 if FULL else 12
 
@@ -48,6 +48,11 @@ async def drop(proxy: Any, chance: random.Random) -> None:
     proxy.reset_all()
 
 
+async def unanswered(proxy: Any, chance: random.Random) -> None:
+    """The server does what it is told, and a reset comes instead of one of its answers."""
+    proxy.answers_left = chance.randrange(10)
+
+
 async def swallow(proxy: Any, chance: random.Random) -> None:
     """From some moment on nothing comes through, and no connection ends."""
     for _ in range(chance.randrange(40)):
@@ -55,7 +60,10 @@ async def swallow(proxy: Any, chance: random.Random) -> None:
     proxy.deaf = True
 
 
-@pytest.mark.parametrize("fault", [slow, cut, drop, swallow])
+QUICK = (cut, drop, unanswered)
+
+
+@pytest.mark.parametrize("fault", [slow, cut, drop, unanswered, swallow])
 async def test_a_bad_connection_never_says_saved_for_what_is_not_and_ends_in_time(
     start_server: Callable[..., int],
     start_proxy: StartProxy,
@@ -75,7 +83,7 @@ async def test_a_bad_connection_never_says_saved_for_what_is_not_and_ends_in_tim
     saved: list[str] = []
     refused = 0
     async with await RedisHistory.open(url, timeout=DEADLINE) as history:
-        for _ in range(FAULTS):
+        for _ in range(FAULTS if FULL or fault in QUICK else 3):
             ref, blobs = make_picture(1, chance.randbytes(30_000))
             turn = make_turn(pictures=(1,))
             breaking = asyncio.create_task(fault(proxy, chance))
@@ -96,7 +104,7 @@ async def test_a_bad_connection_never_says_saved_for_what_is_not_and_ends_in_tim
                         assert set(saved) <= {turn.id for turn in done.turns}
                 assert time.monotonic() - began < 2
             await breaking
-            proxy.delay, proxy.deaf, proxy.cut_after = 0.0, False, -1
+            proxy.delay, proxy.deaf, proxy.cut_after, proxy.answers_left = 0.0, False, -1, -1
             kept = await whole(direct)
             assert set(saved) <= set(kept)
             with contextlib.suppress(HistoryUnavailable):  # one that was cut may have been pooled
