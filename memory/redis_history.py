@@ -70,7 +70,7 @@ class RedisHistory:
         fsync: Fsync = "everysec",
         connections: int = 16,
     ) -> "RedisHistory":
-        """Connect to ``url`` (redis://, rediss://, unix://), or to a server kept in ``folder``.
+        """Connect to ``url`` (see ``memory/connect.py``), or to a server kept in ``folder``.
 
         ``timeout`` is every call's deadline in seconds. ``fsync`` is the embedded server's: with
         ``everysec`` a power cut takes the last second, with ``always`` nothing that was

@@ -21,11 +21,10 @@ MakeTurn = Callable[..., Turn]
 MakePicture = Callable[..., tuple[PictureRef, dict[str, bytes]]]
 StartProxy = Callable[..., Awaitable[Any]]
 
-#: what docs/redis.md tells to give a user
-RIGHTS = (
-    "resetkeys ~bifocal:* resetchannels -@all +@read +@write +@transaction +@scripting "
-    "-@dangerous +ping +time +cluster|slots"
-)
+PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text("utf-8")
+
+#: the line that the page tells to give a user
+RIGHTS = PAGE.partition("ACL SETUSER bifocal on >PASSWORD ")[2].partition("```")[0].split()
 
 
 async def refusal(url: str, timeout: float = 2.0) -> str:  # noqa: ASYNC109
@@ -112,15 +111,30 @@ async def test_a_user_with_the_documented_rights_alone_can_do_everything(
     form: str,
     protocol: int,
 ) -> None:
+    assert "~bifocal:*" in RIGHTS
     name = f"user{uuid.uuid4().hex}"
     ports = cluster_ports if "cluster" in form else [start_server()]
     for port in ports:
         with Redis(port=port) as admin:
             send: Any = admin.execute_command
-            send("ACL", "SETUSER", name, "on", ">pw", *RIGHTS.split())
+            send("ACL", "SETUSER", name, "on", ">pw", *RIGHTS)
     url = form.format(f"{name}:pw@127.0.0.1:{ports[0]}") + f"?protocol={protocol}"
     async with await RedisHistory.open(url, tenant=uuid.uuid4().hex) as history:
         await talk(history, make_turn, make_picture)
+
+
+@pytest.mark.parametrize("right", ["+@read", "+@write", "+@transaction", "+ping", "+time"])
+async def test_a_right_that_is_missing_is_told(
+    start_server: Callable[..., int], make_turn: MakeTurn, make_picture: MakePicture, right: str
+) -> None:
+    """Each right that the page names is needed."""
+    port = start_server()
+    with Redis(port=port) as admin:
+        send: Any = admin.execute_command
+        send("ACL", "SETUSER", "user", "on", ">pw", *(r for r in RIGHTS if r != right))
+    with pytest.raises(HistoryUnavailable, match="does not let this user run the commands"):
+        async with await RedisHistory.open(f"redis://user:pw@127.0.0.1:{port}/0") as history:
+            await talk(history, make_turn, make_picture)
 
 
 async def test_a_wrong_password_is_refused_by_a_cluster_and_through_sentinels(

@@ -25,7 +25,7 @@ StartProxy = Callable[..., Awaitable[Any]]
 
 FULL = bool(os.environ.get("BIFOCAL_FULL"))
 FAULTS = 30  #: of each kind
-TURNS = 10_000 if FULL else 300
+TURNS = 10_000 if FULL else 150
 TAILS = 60 if FULL else 12
 
 DEADLINE = 0.3  #: seconds that a call is given in the rounds of faults
@@ -83,7 +83,7 @@ async def test_a_bad_connection_never_says_saved_for_what_is_not_and_ends_in_tim
     saved: list[str] = []
     refused = 0
     async with await RedisHistory.open(url, timeout=DEADLINE) as history:
-        for _ in range(FAULTS if FULL or fault in QUICK else 3):
+        for _ in range(FAULTS if FULL or fault in QUICK else 2):
             ref, blobs = make_picture(1, chance.randbytes(30_000))
             turn = make_turn(pictures=(1,))
             breaking = asyncio.create_task(fault(proxy, chance))
