@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from redis import exceptions as rx
 from redis.asyncio import Redis
 
-from memory import assembly
+from memory import assembly, removal
 from memory.client import Link, explain
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
@@ -298,7 +298,7 @@ class RedisHistory:
         async def work(client: Any) -> bool:
             return await self._forget(client, conversation)
 
-        # each picture takes a transaction of its own
+        # each picture takes a step of its own
         if not await self._write(work, limit=30.0):
             raise ConversationNotFound(
                 f"there is no conversation {conversation!r};"
@@ -308,12 +308,9 @@ class RedisHistory:
     async def _forget(self, client: Any, conversation: str) -> bool:
         keys = [self._key(conversation, part) for part in ("turns", "pictures", "meta")]
         # 1. everything of the conversation's own, at once
-        pipe = client.pipeline(transaction=True)
-        pipe.hgetall(keys[1])
-        pipe.unlink(*keys)
-        refs, removed = await pipe.execute(raise_on_error=False)
+        refs, removed = await removal.take(client, keys, keys[1])
         # 2. its holds; a crash before their end leaves orphans for the sweep
-        if isinstance(refs, dict) and b"life" in refs:
+        if b"life" in refs:
             holder = f"{encode_name(conversation)}/{refs[b'life'].decode()}"
             for sha in assembly.hashes(refs):
                 await self._pictures.release(client, sha, holder)
@@ -323,7 +320,7 @@ class RedisHistory:
         await client.zrem(index, name)
         if await client.exists(keys[0]):
             await client.zadd(index, {name: at or await server_time(client)})
-        return isinstance(removed, Exception) or bool(removed)
+        return removed > 0
 
     async def sweep(self, grace: float = GRACE) -> int:
         """Remove pictures that crashes left without a conversation; return how many went.

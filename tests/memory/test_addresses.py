@@ -123,7 +123,7 @@ async def test_a_user_with_the_documented_rights_alone_can_do_everything(
         await talk(history, make_turn, make_picture)
 
 
-@pytest.mark.parametrize("right", ["+@read", "+@write", "+@transaction", "+ping", "+time"])
+@pytest.mark.parametrize("right", ["+@read", "+@write", "+@transaction", "+eval", "+ping", "+time"])
 async def test_a_right_that_is_missing_is_told(
     start_server: Callable[..., int], make_turn: MakeTurn, make_picture: MakePicture, right: str
 ) -> None:
