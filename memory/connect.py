@@ -96,8 +96,11 @@ def parse(url: str) -> Address:
 
 
 def shown_url(url: str) -> str:
-    """Return an address without user, password and options. ``ValueError`` when it is none."""
-    return parse(url).shown
+    """Return an address without user, password and options, in words when it is none."""
+    try:
+        return parse(url).shown
+    except ValueError:
+        return "Redis, at an address that cannot be used"
 
 
 def connect(address: Address, timeout: float, connections: int) -> Connected:

@@ -64,6 +64,11 @@ def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert shown_url(url) == f"Redis at {shown}"
 
 
+def test_an_address_that_is_none_is_shown_in_words() -> None:
+    for url in ("s3cret", "http://:s3cret@h", "redis://:s3cret@h:port/0"):
+        assert shown_url(url) == "Redis, at an address that cannot be used"
+
+
 def test_every_host_of_an_address_is_understood() -> None:
     one = parse("rediss+sentinel://u%40:p%2Fw@a:1,b,[::1]:3/chat/2?protocol=3&ssl_ca_certs=/c")
     assert one.hosts == (("a", 1), ("b", 26379), ("::1", 3))
