@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
+from memory.found import Found, SearchResult
 from memory.history import History
 from memory.messages import Conversation, Message, PictureRef, Summary, Turn
 
@@ -20,6 +21,7 @@ __all__ = [
     "Conversation",
     "ConversationNotFound",
     "EmbeddedRedis",
+    "Found",
     "History",
     "HistoryDamaged",
     "HistoryError",
@@ -28,6 +30,7 @@ __all__ = [
     "PictureRef",
     "RedisHistory",
     "Reference",
+    "SearchResult",
     "Summary",
     "Turn",
     "refer",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from memory.found import SearchResult
 from memory.messages import Conversation, PictureRef, Summary, Turn
 
 Follow = Callable[[Turn, Mapping[int, int]], Turn]
@@ -40,8 +41,31 @@ class History(Protocol):
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
         ...
 
-    async def conversations(self) -> list[Summary]:
-        """Return the tenant's conversations, the last written first."""
+    async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
+        """Return the tenant's conversations, the last written first.
+
+        ``offset`` conversations are passed over, and at most ``limit`` are returned (all when
+        ``None``). A page may be a line short where a crash left a name without turns.
+        """
+        ...
+
+    async def conversation_count(self) -> int:
+        """Return how many conversations there are to page through."""
+        ...
+
+    async def rename(self, conversation: str, title: str) -> None:
+        """Give a conversation another title: one line of 80 characters at most.
+
+        Raises ``HistoryError`` for another title, ``ConversationNotFound`` without turns.
+        """
+        ...
+
+    async def search(self, words: str, limit: int = 20, seconds: float = 5.0) -> SearchResult:
+        """Return the last ``limit`` turns in which every word stands, in question or answer.
+
+        Case and accents do not count, "quoted words" stand together, and words are found inside
+        words. After about ``seconds`` the search ends, and says that it is partial.
+        """
         ...
 
     async def forget(self, conversation: str) -> None:

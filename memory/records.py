@@ -63,9 +63,14 @@ def pack(value: dict[str, Any]) -> bytes:
     return b"%08x" % zlib.crc32(body) + body
 
 
+def checked(record: bytes) -> bool:
+    """Tell whether a record is what was written."""
+    return b"%08x" % zlib.crc32(record[8:]) == record[:8]
+
+
 def unpack(record: bytes) -> dict[str, Any]:
     """Return the JSON value of a record; ``HistoryDamaged`` when it is not what was written."""
-    if b"%08x" % zlib.crc32(record[8:]) != record[:8]:
+    if not checked(record):
         raise HistoryDamaged("a stored record does not match its checksum")
     value = json.loads(record[8:])
     if not isinstance(value, dict):

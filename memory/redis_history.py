@@ -17,6 +17,7 @@ does not know whether its turn was stored; that it is stored whole or not at all
 """
 
 import asyncio
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from memory import assembly, removal
 from memory.client import Link, explain
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
+from memory.found import SearchResult
 from memory.history import Follow
 from memory.messages import Conversation, PictureRef, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore, server_time
@@ -41,6 +43,7 @@ from memory.records import (
     index_key,
     pack,
 )
+from memory.search import search
 
 T = TypeVar("T")
 
@@ -259,11 +262,15 @@ class RedisHistory:
             )
         return await self._pictures.read(ref)
 
-    async def conversations(self) -> list[Summary]:
+    async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
         """See ``History.conversations``. Asks for 500 at a time."""
+        last = -1 if limit is None else offset + limit - 1
+        if offset < 0 or (limit is not None and limit < 1):
+            return []
 
         async def names(client: Any) -> list[tuple[bytes, float]]:
-            found: Any = await client.zrevrange(index_key(self.tenant), 0, -1, withscores=True)
+            key = index_key(self.tenant)
+            found: Any = await client.zrevrange(key, offset, last, withscores=True)
             return list(found)
 
         listed = await self._read(names)
@@ -292,6 +299,39 @@ class RedisHistory:
 
         return work
 
+    async def conversation_count(self) -> int:
+        """See ``History.conversation_count``. One command."""
+
+        async def count(client: Any) -> int:
+            return int(await client.zcard(index_key(self.tenant)))
+
+        return await self._read(count)
+
+    async def rename(self, conversation: str, title: str) -> None:
+        """See ``History.rename``."""
+        words = assembly.given_title(title).encode(errors="replace")
+        turns = self._key(conversation, "turns")
+
+        async def work(client: Any) -> bool:
+            for _ in range(TRIES):
+                async with client.pipeline(transaction=True) as pipe:
+                    await pipe.watch(turns)
+                    if not await pipe.exists(turns):
+                        return False
+                    pipe.multi()
+                    pipe.hset(self._key(conversation, "meta"), "title", words)
+                    with contextlib.suppress(rx.WatchError):
+                        await pipe.execute()
+                        return True
+            raise rx.WatchError("turns")
+
+        if not await self._write(work):
+            raise ConversationNotFound(_nowhere(conversation))
+
+    async def search(self, words: str, limit: int = 20, seconds: float = 5.0) -> SearchResult:
+        """See ``History.search`` and ``memory/search.py``."""
+        return await search(self._read, self.tenant, words, limit, seconds)
+
     async def forget(self, conversation: str) -> None:
         """See ``History.forget``."""
 
@@ -300,10 +340,7 @@ class RedisHistory:
 
         # each picture takes a step of its own
         if not await self._write(work, limit=30.0):
-            raise ConversationNotFound(
-                f"there is no conversation {conversation!r};"
-                " `bifocal conversations list` names them"
-            )
+            raise ConversationNotFound(_nowhere(conversation))
 
     async def _forget(self, client: Any, conversation: str) -> bool:
         keys = [self._key(conversation, part) for part in ("turns", "pictures", "meta")]
@@ -360,6 +397,10 @@ class RedisHistory:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _nowhere(conversation: str) -> str:
+    return f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
 
 
 async def _highest(pipe: Any, key: str, last: bytes | None) -> int:
