@@ -37,6 +37,22 @@ class History(Protocol):
         """
         ...
 
+    async def complete(
+        self,
+        conversation: str,
+        before: Turn,
+        turn: Turn,
+        pictures: tuple[PictureRef, ...] = (),
+        blobs: Mapping[str, bytes] | None = None,
+        follow: Follow | None = None,
+    ) -> Turn | None:
+        """Store ``turn`` in the place of ``before``, whole or not at all.
+
+        ``None`` when ``before`` is not the last turn any more, or not as it was: nothing is stored
+        then. The rest is as in :meth:`save`.
+        """
+        ...
+
     async def picture(self, conversation: str, number: int) -> bytes:
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
         ...

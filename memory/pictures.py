@@ -139,6 +139,13 @@ async def server_time(client: Any) -> float:
     return float(seconds) + float(micros) / 1e6
 
 
+async def highest(pipe: Any, key: str, last: bytes | None) -> int:
+    """Return the highest number given to a picture, from the records if its count is damaged."""
+    if last is None or last.isdigit():
+        return int(last or 0)
+    return max((int(field) for field in await pipe.hkeys(key) if field.isdigit()), default=0)
+
+
 def _scan(cursor: int, pattern: str) -> Callable[[Redis], Awaitable[tuple[int, list[bytes]]]]:
     async def work(client: Any) -> tuple[int, list[bytes]]:
         found: Any = await client.scan(cursor, match=pattern, count=500)

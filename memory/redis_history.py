@@ -23,19 +23,20 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis import exceptions as rx
 from redis.asyncio import Redis
 
 from memory import assembly, removal
 from memory.client import Link, explain
+from memory.completing import complete
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
 from memory.found import SearchResult
 from memory.history import Follow
 from memory.messages import Conversation, PictureRef, Summary, Turn
-from memory.pictures import GRACE, TRIES, PictureStore, server_time
+from memory.pictures import GRACE, TRIES, PictureStore, highest, server_time
 from memory.records import (
     conversation_key,
     decode_name,
@@ -44,6 +45,9 @@ from memory.records import (
     pack,
 )
 from memory.search import search
+
+if TYPE_CHECKING:
+    from memory.langchain_history import RedisChatMessageHistory
 
 T = TypeVar("T")
 
@@ -61,6 +65,7 @@ class RedisHistory:
         self._link = link
         self._embedded = embedded
         self._pictures = PictureStore(link, tenant)
+        self._loop = asyncio.get_running_loop()
 
     @classmethod
     async def open(
@@ -219,7 +224,7 @@ class RedisHistory:
                     known, life = found, ""
                     continue
                 stored, refs = assembly.renumber(
-                    turn, pictures, 1 + await _highest(pipe, key, last), follow
+                    turn, pictures, 1 + await highest(pipe, key, last), follow
                 )
                 pipe.multi()  # 3.
                 self._queue(pipe, conversation, pack(stored.to_json()), assembly.title(turn, refs))
@@ -235,6 +240,43 @@ class RedisHistory:
                     await self._pictures.release(client, sha, f"{name}/{stale}")
             return stored, count
         raise rx.WatchError("pictures")
+
+    async def complete(
+        self,
+        conversation: str,
+        before: Turn,
+        turn: Turn,
+        pictures: tuple[PictureRef, ...] = (),
+        blobs: Mapping[str, bytes] | None = None,
+        follow: Follow | None = None,
+    ) -> Turn | None:
+        """See ``History.complete`` and ``memory/completing.py``."""
+        given = dict(blobs or {})
+        _check(pictures, given)
+
+        async def work(client: Any) -> Turn | None:
+            return await complete(
+                client,
+                self._pictures,
+                self.tenant,
+                conversation,
+                before,
+                turn,
+                pictures,
+                given,
+                follow,
+            )
+
+        return await self._write(work)
+
+    def as_langchain(self, conversation: str, **options: Any) -> "RedisChatMessageHistory":
+        """Return a conversation as LangChain's ``BaseChatMessageHistory``; it need not exist.
+
+        ``options`` are those of ``memory.langchain_history.RedisChatMessageHistory``.
+        """
+        from memory.langchain_history import RedisChatMessageHistory
+
+        return RedisChatMessageHistory(self, conversation, self._loop, **options)
 
     def _queue(self, pipe: Any, conversation: str, record: bytes, title: str) -> None:
         """Queue a turn. The first reply is the number of turns."""
@@ -401,13 +443,6 @@ class RedisHistory:
 
 def _nowhere(conversation: str) -> str:
     return f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
-
-
-async def _highest(pipe: Any, key: str, last: bytes | None) -> int:
-    """Return the highest number given to a picture, from the records if its count is damaged."""
-    if last is None or last.isdigit():
-        return int(last or 0)
-    return max((int(field) for field in await pipe.hkeys(key) if field.isdigit()), default=0)
 
 
 def _is_gone(error: HistoryUnavailable) -> bool:

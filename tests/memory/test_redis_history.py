@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,56 @@ class HistoryContract:
             ("new", "what is new?", 1, 1, 200.0),
             ("old", "what is old?", 2, 0, 150.0),
         ]
+
+    async def test_the_last_turn_is_completed_with_pictures_that_get_numbers(
+        self, store: History, make_turn: MakeTurn, make_picture: MakePicture
+    ) -> None:
+        first, open_ = make_turn("first"), replace(make_turn("how tall?"), answer=Message())
+        for turn in (first, open_):
+            await store.save("c1", turn)
+        ref, blobs = make_picture(7)  # a number that nobody gave
+        whole = replace(open_, answer=Message("34 metres", (7,)), at=2e9)
+        stored = await store.complete("c1", open_, whole, (ref,), blobs)
+        assert stored == replace(whole, answer=Message("34 metres", (1,)))
+        loaded = await store.load("c1")
+        assert (loaded.turns, loaded.total, loaded.notices) == ((first, stored), 2, ())
+        assert await store.picture("c1", 1) == blobs[ref.sha256]
+        assert [(s.title, s.turns, s.updated) for s in await store.conversations()] == [
+            ("first", 2, 2e9)
+        ]
+
+    async def test_a_turn_that_is_not_the_last_as_it_was_is_not_completed(
+        self, store: History, make_turn: MakeTurn, make_picture: MakePicture
+    ) -> None:
+        ref, blobs = make_picture(1)
+        open_ = replace(make_turn("how tall?"), answer=Message())
+        mine, other = replace(open_, answer=Message("34")), replace(open_, answer=Message("35"))
+        assert await store.complete("c1", open_, mine) is None  # nothing is there
+        await store.save("c1", open_)
+        assert await store.complete("c1", open_, other) == other
+        assert await store.complete("c1", open_, mine, (ref,), blobs) is None  # it was answered
+        last = make_turn("and then?")
+        await store.save("c1", last)
+        assert await store.complete("c1", other, mine) is None  # another came
+        loaded = await store.load("c1")
+        assert (loaded.turns, loaded.pictures) == ((other, last), ())
+
+    async def test_one_of_many_answers_at_once_completes_a_turn(
+        self, store: History, make_turn: MakeTurn, make_picture: MakePicture
+    ) -> None:
+        open_ = replace(make_turn("how tall?"), answer=Message())
+        await store.save("c1", open_)
+
+        async def answer(number: int) -> Turn | None:
+            ref, blobs = make_picture(1, f"data {number}".encode())
+            whole = replace(open_, answer=Message(f"{number}", (1,)))
+            return await store.complete("c1", open_, whole, (ref,), blobs)
+
+        stored = [turn for turn in await asyncio.gather(*map(answer, range(6))) if turn]
+        assert len(stored) == 1
+        loaded = await store.load("c1")
+        assert loaded.turns == tuple(stored)
+        assert await store.picture("c1", 1) == f"data {stored[0].answer.text}".encode()
 
     async def test_conversations_are_listed_page_by_page(
         self, store: History, make_turn: MakeTurn
@@ -384,6 +435,26 @@ async def test_every_conversation_of_many_is_listed(
     await pipe.execute()
     listed = await history.conversations()
     assert [summary.id for summary in listed] == [f"c{n}" for n in reversed(range(1203))]
+
+
+async def test_answers_that_came_too_late_leave_no_picture_that_is_not_swept(
+    history: RedisHistory, make_turn: MakeTurn, make_picture: MakePicture
+) -> None:
+    """Of six answers with a picture each, one is stored, and one picture."""
+    open_ = replace(make_turn("how tall?"), answer=Message())
+    await history.save("c1", open_)
+
+    async def answer(number: int) -> Turn | None:
+        ref, blobs = make_picture(1, f"data {number}".encode())
+        whole = replace(open_, answer=Message(f"{number}", (1,)))
+        return await history.complete("c1", open_, whole, (ref,), blobs)
+
+    await asyncio.gather(*map(answer, range(6)))
+    await history.sweep(grace=0)
+    client = history._link.client
+    assert (await history.load("c1")).pictures[0].bytes == len(await history.picture("c1", 1))
+    assert len(await client.keys(f"bifocal:p:{{{history.tenant}:*:bytes")) == 1
+    assert len(await client.keys(f"bifocal:p:{{{history.tenant}:*:holders")) == 1
 
 
 async def test_a_page_costs_the_same_however_many_conversations_there_are(
