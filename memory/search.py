@@ -8,14 +8,14 @@ reading: about 10,000 turns in a second. So a search ends with the last turns th
 or after ``seconds``, and then says how far it came.
 
 Knows nothing of how words are compared (``memory/words.py``). What is read at once is bounded by
-its bytes: windows of turns, larger or smaller by what the last ones weighed.
+its bytes: a conversation's memory and number of turns tell what a turn of it weighs.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from memory.assembly import read_turn
@@ -29,8 +29,9 @@ T = TypeVar("T")
 
 PAGE = 200  #: conversations whose names and lengths are asked for at once
 OVERLAP = 20  #: of those, asked for again: some may be forgotten while a search goes on
-WINDOW = 64  #: turns that are read at once, to begin with; 1 to 512 later
-HEAVY = 4_000_000  #: bytes after which less is read at once
+BYTES, TURNS = 4_000_000, 512  #: that are read at once, about, and at most
+FIRST = 64  #: turns that are read at first, to find what was said last
+WEIGHT = 20_000  #: bytes of a turn where Redis does not tell
 LIMIT = 1000  #: turns that a search finds at most
 LINE = 160  #: characters that are shown of a line
 PIECE, SEAM = 1000, 100  #: characters of a long line that are looked at alone, and twice
@@ -44,7 +45,6 @@ class _Reading:
     """A search under way: what it looks for, and what it came across."""
 
     sought: tuple[Term, ...]
-    window: int = WINDOW
     found: list[Found] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     turns: int = 0
@@ -53,12 +53,13 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Turns ``first`` to ``last`` (from 1) of a conversation."""
+    """Turns ``first`` to ``last`` (from 1) of a conversation; one weighs about ``weight`` bytes."""
 
     name: str
     title: str
     first: int
     last: int
+    weight: float
 
 
 class Read(Protocol):
@@ -122,39 +123,44 @@ def _result(reading: _Reading, limit: int, why: str) -> SearchResult:
 async def _batches(
     read: Read, tenant: str, reading: _Reading
 ) -> AsyncGenerator[list[_Window], None]:
-    """Yield windows of turns, newest first, as many at once as ``reading.window`` allows."""
+    """Yield windows of turns, newest first, as many at once as the bounds allow."""
     batch: list[_Window] = []
-    room = reading.window
+    turns, room = FIRST, float(BYTES)
     async with aclosing(_conversations(read, tenant, reading)) as conversations:
-        async for name, title, last in conversations:
+        async for whole in conversations:
+            last = whole.last
             while last > 0:
-                first = max(1, last - room + 1)
-                batch.append(_Window(name, title, first, last))
-                room -= last - first + 1
+                count = max(1, min(turns, int(room / whole.weight)))
+                first = max(1, last - count + 1)
+                batch.append(replace(whole, first=first, last=last))
+                turns -= last - first + 1
+                room -= (last - first + 1) * whole.weight
                 last = first - 1
-                if room <= 0:
+                if turns <= 0 or room < whole.weight:
                     yield batch
-                    batch, room = [], reading.window
+                    batch, turns, room = [], TURNS, float(BYTES)
     if batch:
         yield batch
 
 
 async def _conversations(
     read: Read, tenant: str, reading: _Reading
-) -> AsyncGenerator[tuple[str, str, int], None]:
-    """Yield each conversation's name, title and number of turns, the last written first."""
+) -> AsyncGenerator[_Window, None]:
+    """Yield each conversation, the last written first, as a window of all its turns."""
     whole = True
     while True:
         offset, new = 0, False
         while listed := await read(_names(tenant, offset)):
             names = [name for name in listed if name not in reading.names]
             facts = await read(_facts(tenant, names)) if names else []
-            for name, (total, title) in zip(names, facts, strict=True):
+            for name, (total, title, size) in zip(names, facts, strict=True):
                 reading.names.add(name)
-                if isinstance(total, int):
-                    yield name, title.decode(errors="replace"), total
-                else:
+                shown = title.decode(errors="replace") if isinstance(title, bytes) else ""
+                if not isinstance(total, int):
                     reading.damaged += 1
+                elif total:
+                    weight = size / total if isinstance(size, int) else WEIGHT
+                    yield _Window(name, shown, 1, total, max(1.0, weight))
             new = new or bool(names)
             if len(listed) < PAGE or not (names or whole):
                 break
@@ -173,14 +179,14 @@ def _names(tenant: str, offset: int) -> Callable[[Any], Any]:
 
 
 def _facts(tenant: str, names: Sequence[str]) -> Callable[[Any], Any]:
-    async def work(client: Any) -> list[tuple[Any, Any]]:
+    async def work(client: Any) -> list[tuple[Any, Any, Any]]:
         pipe = client.pipeline(transaction=False)
         for name in names:
             pipe.llen(conversation_key(tenant, name, "turns"))
             pipe.hget(conversation_key(tenant, name, "meta"), "title")
+            pipe.memory_usage(conversation_key(tenant, name, "turns"))
         flat = await pipe.execute(raise_on_error=False)
-        titles = (title if isinstance(title, bytes) else b"" for title in flat[1::2])
-        return list(zip(flat[::2], titles, strict=True))
+        return list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
 
     return work
 
@@ -198,21 +204,14 @@ def _records(tenant: str, windows: Sequence[_Window]) -> Callable[[Any], Any]:
 
 
 def _compare(reading: _Reading, windows: Sequence[_Window], replies: Sequence[Any]) -> None:
-    """Look through the records of ``windows``, and fit the next windows to what these weighed."""
-    weight = count = 0
+    """Look through the records of ``windows``, the last turn of each first."""
     for window, records in zip(windows, replies, strict=True):
-        if not isinstance(records, list):  # of another kind, or forgotten and begun anew
+        if not isinstance(records, list):  # another program's key
             reading.damaged += 1
             continue
-        weight += sum(map(len, records))
-        count += len(records)
+        reading.turns += len(records)
         for number in range(len(records), 0, -1):
             _look_at(reading, window, window.first + number - 1, records[number - 1])
-    reading.turns += count
-    if weight > HEAVY:
-        reading.window = max(1, int(reading.window * HEAVY / weight))
-    elif weight < HEAVY // 4:
-        reading.window = min(512, reading.window * 2)
 
 
 def _look_at(reading: _Reading, window: _Window, number: int, record: bytes) -> None:

@@ -172,7 +172,7 @@ async def test_a_long_line_is_cut_around_the_word(history: RedisHistory) -> None
 async def test_every_turn_of_many_conversations_is_looked_at_in_few_commands(
     history: RedisHistory,
 ) -> None:
-    """Three commands a conversation, and one a page; found wherever it is."""
+    """Four commands a conversation, and one a page; found wherever it is."""
     await fill(history, 2 * PAGE + 50, 5)
     client = history._link.client
     before = await client.info("commandstats")
@@ -185,13 +185,16 @@ async def test_every_turn_of_many_conversations_is_looked_at_in_few_commands(
         return int(after[name]["calls"]) - int(before.get(name, {"calls": 0})["calls"])
 
     assert calls("cmdstat_zrevrange") <= 5
-    assert calls("cmdstat_llen") == calls("cmdstat_hget") == 450
-    assert calls("cmdstat_lrange") <= 450 + 2250 // 64 + 1
+    for name in ("llen", "hget", "memory"):
+        assert calls(f"cmdstat_{name}") == 450
+    assert calls("cmdstat_lrange") <= 450 + 2250 // 512 + 2
 
 
 async def test_heavy_turns_are_read_a_few_at_a_time(history: RedisHistory) -> None:
     """What is read at once is bounded by bytes: the largest reply stays far below the whole."""
-    await fill(history, 1, 150, ledger={"evidence": "x" * 200_000})
+    await fill(history, 60, 20)
+    await history.forget("c0")
+    await fill(history, 1, 150, ledger={"evidence": "x" * 200_000})  # the oldest
     replies: list[int] = []
 
     async def weighed(work: Callable[[Any], Any]) -> Any:
@@ -203,8 +206,7 @@ async def test_heavy_turns_are_read_a_few_at_a_time(history: RedisHistory) -> No
     result = await search(weighed, history.tenant, "question n0t0")
     assert len(result.found) == 1
     assert sum(replies) > 30_000_000
-    assert max(replies) < 13_000_000
-    assert max(replies[1:]) < 5_000_000
+    assert max(replies) < 5_000_000
 
 
 async def test_a_search_out_of_time_says_so_and_gives_what_it_found(history: RedisHistory) -> None:
