@@ -41,6 +41,13 @@ PICTURES = 32  #: that come with one call
 
 Entry = dict[str, Any]
 
+_LISTS = (  # what every message has, mostly empty
+    "additional_kwargs",
+    "response_metadata",
+    "tool_calls",
+    "invalid_tool_calls",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -90,7 +97,8 @@ def _take_in(message: BaseMessage) -> Taken:
     entry: Entry = {"type": message.type}
     notices = []
     for name, value in data.items():
-        if name in ("type", "content") or _is_empty(value):
+        unset = value is None or (name in _LISTS and not value)
+        if unset or name in ("type", "content"):
             continue
         if _is_json(value):
             entry[name] = value
@@ -110,10 +118,6 @@ def _take_in(message: BaseMessage) -> Taken:
             f" {MESSAGE_BYTES:,}"
         )
     return Taken(entry, tuple(pictures), tuple(notices))
-
-
-def _is_empty(value: object) -> bool:
-    return value is None or (isinstance(value, str | bool | dict | list | tuple) and not value)
 
 
 def _is_json(value: object) -> bool:

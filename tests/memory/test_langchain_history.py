@@ -5,6 +5,8 @@ import base64
 import copy
 import io
 import logging
+import os
+import random
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -176,6 +178,53 @@ def address(data: bytes) -> str:
 
 def pixels_of(message: BaseMessage) -> list[bytes]:
     return [base64.b64decode(p["base64"]) for p in message.content if p["type"] == "image"]  # type: ignore[index]
+
+
+def drawn_message(drawn: random.Random) -> BaseMessage:
+    """Return any message: words that meet others' words, parts, pictures, calls, results."""
+    words = drawn.choice(["", "a", "b", "a\n\nb", "a\nb", "  ", "\n"])
+    parts: list[Any] = [
+        words,
+        {"type": "text", "text": words},
+        {"type": "reasoning", "x": words},
+        block(png(drawn.choice(["red", "green", "blue"]))),
+    ]
+    content: Any = drawn.choice([words, drawn.choices(parts, k=drawn.randint(0, 3))])
+    id = drawn.choice([None, "", uuid.uuid4().hex])
+    match drawn.randrange(5):
+        case 0 | 1:
+            return HumanMessage(content, id=id)
+        case 2:
+            return SystemMessage(content, id=id)
+        case 3:
+            return ToolMessage(
+                content, tool_call_id="t", artifact=drawn.choice([None, 0, [], "", {"a": 1}])
+            )
+        case _:
+            return AIMessage(content, id=id, tool_calls=drawn.choice([[], CALL.tool_calls]))
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("BIFOCAL_TEST_ROUNDS", "25"))))
+async def test_any_messages_in_any_steps_come_back_as_they_were_given(
+    history: RedisHistory, seed: int
+) -> None:
+    """Random messages, cut into random calls: the same messages and pictures, in their order."""
+    drawn = random.Random(seed)
+    given = [drawn_message(drawn) for _ in range(drawn.randint(1, 12))]
+    rest = list(given)
+    while rest:
+        count = drawn.randint(1, 4)
+        await history.as_langchain("c1").aadd_messages(copy.deepcopy(rest[:count]))
+        rest = rest[count:]
+    messages = await history.as_langchain("c1", pixels=None).aget_messages()
+    numbers = [
+        part.pop("extras")["picture"]
+        for message in messages
+        for part in message.content
+        if isinstance(part, dict) and part["type"] == "image"
+    ]
+    assert messages == given
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 @pytest.mark.parametrize(
