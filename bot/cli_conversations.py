@@ -111,12 +111,17 @@ def search_conversations(
 
 @conversations_app.command("show")
 def show_conversation(
-    name: NameArgument, library: LibraryOption = None, as_json: JsonOption = False
+    name: NameArgument,
+    last: Annotated[
+        int | None, typer.Option("--last", min=1, help="Only the last so many turns.")
+    ] = None,
+    library: LibraryOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a conversation with its citations."""
     from bot.channels.terminal_views import print_conversation
 
-    found = with_history(library, lambda history: history.load(name))
+    found = with_history(library, lambda history: history.load(name, last=last))
     existing(found.total, name)
     if as_json:
         _print_json(

@@ -186,6 +186,7 @@ def _facts(tenant: str, names: Sequence[str]) -> Callable[[Any], Any]:
             pipe.hget(conversation_key(tenant, name, "meta"), "title")
             pipe.memory_usage(conversation_key(tenant, name, "turns"))
         flat = await pipe.execute(raise_on_error=False)
+        _raise(flat[::3])
         return list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
 
     return work
@@ -198,9 +199,17 @@ def _records(tenant: str, windows: Sequence[_Window]) -> Callable[[Any], Any]:
             key = conversation_key(tenant, window.name, "turns")
             pipe.lrange(key, window.first - 1, window.last - 1)
         replies: list[Any] = await pipe.execute(raise_on_error=False)
+        _raise(replies)
         return replies
 
     return work
+
+
+def _raise(replies: Sequence[Any]) -> None:
+    """Raise an error among replies, unless it tells of one key alone (another program's)."""
+    for reply in replies:
+        if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
+            raise reply
 
 
 def _compare(reading: _Reading, windows: Sequence[_Window], replies: Sequence[Any]) -> None:

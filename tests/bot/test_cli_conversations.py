@@ -92,6 +92,17 @@ def test_a_conversation_gets_a_title_and_keeps_its_name(library: Path) -> None:
     assert "81 characters" in refused(library, "rename", "c3", "x" * 81)
 
 
+def test_the_last_turns_of_a_conversation_can_be_shown_alone(library: Path) -> None:
+    """A long conversation need not be printed whole."""
+    write(library, [("c3", f"more {n}", "so", 0.0) for n in range(3)])
+    shown = run(library, "show", "c3", "--last", "2")
+    assert "more 2" in shown
+    assert "more 1" in shown
+    assert "more 0" not in shown
+    assert len(json.loads(run(library, "show", "c3", "--last", "2", "--json"))["turns"]) == 2
+    assert "question 3" in run(library, "show", "c3")
+
+
 def test_search_shows_the_line_with_its_words_marked_where_and_when(library: Path) -> None:
     """A past turn is found by words of question and answer, in another case and without accents."""
     write(library, [("c7", "How tall is it?", "Hm.\nDie Fähre misst 34 m.\nOr so.", 3 * HOUR)])

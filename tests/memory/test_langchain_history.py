@@ -7,6 +7,8 @@ import io
 import logging
 import os
 import random
+import signal
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,10 +33,14 @@ from memory import ChatHistories, RedisChatMessageHistory, RedisHistory
 from memory.errors import HistoryDamaged, HistoryError, HistoryUnavailable
 from memory.messages import Message, PictureRef, Turn
 from memory.records import conversation_key, pack
+from memory.redis_server import ask, socket_path
 
 MakeTurn = Callable[..., Turn]
 MakePicture = Callable[..., tuple[PictureRef, dict[str, bytes]]]
 Open = Callable[[str], BaseChatMessageHistory]
+
+#: 2 in the ordinary run; BIFOCAL_TEST_ROUNDS=50 for many
+ROUNDS = int(os.environ.get("BIFOCAL_TEST_ROUNDS", "2"))
 
 HUMAN = HumanMessage("Hello", id="h1", name="anna")
 AI = AIMessage(
@@ -204,7 +210,7 @@ def drawn_message(drawn: random.Random) -> BaseMessage:
             return AIMessage(content, id=id, tool_calls=drawn.choice([[], CALL.tool_calls]))
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("BIFOCAL_TEST_ROUNDS", "25"))))
+@pytest.mark.parametrize("seed", range(12 * ROUNDS))
 async def test_any_messages_in_any_steps_come_back_as_they_were_given(
     history: RedisHistory, seed: int
 ) -> None:
@@ -570,3 +576,41 @@ def test_a_redis_that_is_not_there_is_one_line() -> None:
         ChatHistories.open("redis://:hunter2@127.0.0.1:1/0"),
     ):
         pass
+
+
+TALK = """
+import sys
+from langchain_core.messages import AIMessage, HumanMessage
+from memory import ChatHistories
+with ChatHistories.open(folder=sys.argv[1], fsync="always") as histories:
+    chat = histories.of("c1")
+    for number in range(100_000):
+        chat.add_messages([HumanMessage(f"question {number}")])
+        print(f"asked {number}", flush=True)
+        chat.add_messages([AIMessage(f"answer {number}")])
+        print(f"answered {number}", flush=True)
+"""
+
+
+def test_a_completed_turn_survives_a_kill_and_none_is_torn(
+    tmp_path: Path, run_python: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    """The server is killed between a question and its answer, or in the middle of either."""
+    for seed in range(ROUNDS):
+        folder = tmp_path / str(seed)
+        talk = run_python(TALK, str(folder))
+        assert talk.stdout is not None
+        told = [talk.stdout.readline().split() for _ in range(20 + seed * 7)]
+        pid = int(ask(socket_path(folder), "INFO", "server").split(b"process_id:")[1].split()[0])
+        os.kill(pid, signal.SIGKILL)
+        told += [line.split() for line in talk.communicate()[0].splitlines()]
+        with ChatHistories.open(folder=folder) as histories:
+            messages = [m.content for m in histories.of("c1").messages]
+            notices = histories.of("c1").notices
+        done = {kind: sum(word == kind for word, *_ in told) for kind in ("asked", "answered")}
+        expected = [
+            f"{kind} {n}" for n in range(done["asked"] + 2) for kind in ("question", "answer")
+        ]
+        assert messages == expected[: len(messages)]
+        assert done["asked"] + done["answered"] <= len(messages) <= sum(done.values()) + 1
+        assert notices == ()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memory.errors import HistoryError
+from memory.errors import HistoryError, HistoryUnavailable
 from memory.messages import Message, Turn
 from memory.records import conversation_key, index_key, pack
 from memory.redis_history import RedisHistory
@@ -207,6 +207,27 @@ async def test_heavy_turns_are_read_a_few_at_a_time(history: RedisHistory) -> No
     assert len(result.found) == 1
     assert sum(replies) > 30_000_000
     assert max(replies) < 5_000_000
+
+
+async def test_a_user_who_may_not_read_is_told_and_finds_no_empty_history(
+    start_server: Callable[..., int],
+) -> None:
+    """A refusal is an error, not "nothing was found"; asking for sizes may be forbidden."""
+    port = start_server()
+    owner, half = (f"redis://{user}127.0.0.1:{port}/0" for user in ("", "half:pw@"))
+    async with await RedisHistory.open(owner) as history:
+        await history.save("c1", said("a gull"))
+        rights = ["+@all", "-lrange", "-memory"]
+        await history._link.client.acl_setuser(
+            "half", enabled=True, passwords=["+pw"], keys=["*"], commands=rights
+        )
+    async with await RedisHistory.open(half) as history:
+        with pytest.raises(HistoryUnavailable, match="does not let this user"):
+            await history.search("gull")
+    async with await RedisHistory.open(owner) as history:
+        await history._link.client.acl_setuser("half", enabled=True, commands=["+lrange"])
+    async with await RedisHistory.open(half) as history:
+        assert len((await history.search("gull")).found) == 1
 
 
 async def test_a_search_out_of_time_says_so_and_gives_what_it_found(history: RedisHistory) -> None:
