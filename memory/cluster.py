@@ -79,15 +79,19 @@ class Slots:
 
     async def refresh(self) -> None:
         """Ask who holds what, if that is in doubt. The first whole answer counts."""
+        if not self.stale:
+            return
         async with self._asking:
             if not self.stale:
                 return
             known = random.sample(sorted(self._known), min(len(self._known), ASKED))
-            owners, nodes = await self._ask({*known, *self._seeds})
-            self.stale = False
-            self._owners, gone = owners, set(self._clients) - nodes - set(self._seeds)
-            self._known = nodes
-            for node in gone:
+            self.stale = False  # what is said to have moved from now on is asked for again
+            try:
+                self._owners, self._known = await self._ask({*known, *self._seeds})
+            except BaseException:
+                self.stale = True
+                raise
+            for node in set(self._clients) - self._known - set(self._seeds):
                 await self._clients[node].connection_pool.disconnect(inuse_connections=False)
 
     async def _ask(self, nodes: Iterable[Node]) -> tuple[list[Node | None], set[Node]]:
@@ -100,7 +104,7 @@ class Slots:
                     best = await answer
                 except (rx.RedisError, OSError) as failed:
                     # what a node says is worth more than that another is not there
-                    if error is None or not isinstance(failed, rx.ConnectionError | OSError):
+                    if error is None or type(error) in (rx.ConnectionError, rx.TimeoutError):
                         error = failed
                     continue
                 if None not in best[0]:

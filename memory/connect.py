@@ -122,6 +122,7 @@ def connect(address: Address, timeout: float, connections: int) -> Connected:
         **address.options,
     }
     if address.kind == "cluster":
+        options["max_connections"] += 1  # for asking who holds what
         cluster = ClusterClient(address.hosts, lambda host, port: _pool(options, host, port))
         return Connected(cluster, cluster.aclose)
     if address.kind == "sentinel":
