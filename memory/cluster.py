@@ -225,45 +225,42 @@ class ClusterPipeline(Pipeline):
         self._cluster = cluster
         self._slots = cluster.slots
         self._node: Node = ("", 0)
-        self._watches: list[tuple[Any, ...]] = []
-        self._has_read = False
+        #: what was sent since WATCH, itself included, and the replies
+        self._done: list[tuple[tuple[Any, ...], dict[str, Any], Any]] = []
 
     async def reset(self) -> Any:
         """Forget what was queued and watched, and give the connection back."""
-        self._watches, self._has_read = [], False
+        self._done = []
         reset: Callable[..., Any] = super().reset
         await reset()
 
     async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
         """Send WATCH, and what follows it before MULTI, to the node of the first key watched.
 
-        Should the slot be moved meanwhile, it is watched again there, unless something was read.
+        Should the slot be moved meanwhile, it is watched and read again there; ``WatchError`` if
+        something else is read then.
         """
         send: Callable[..., Any] = super().immediate_execute_command
         for hop in range(HOPS):
             try:
                 if self.connection is None:
                     self._node = await self._aim(slot_of(args) or 0)
-                    for watch in self._watches:
-                        await send(*watch)
+                    for words, more, said in self._done:
+                        if await send(*words, **more) != said:
+                            raise rx.WatchError("changed while the slot was moved")
                 reply = await send(*args, **options)
             except (rx.AskError, rx.TryAgainError) as error:
                 if isinstance(error, rx.AskError):
                     self._slots.moved(error, self._node)
-                if self._has_read:
-                    raise rx.WatchError("the slot is being moved") from error
-                watches = self._watches
+                done = self._done
                 await self.reset()
-                self._watches = watches
+                self._done = done
                 await asyncio.sleep(PAUSE * 2**hop)
             except (rx.ConnectionError, rx.TimeoutError, rx.ClusterDownError, OSError):
                 self._slots.stale = True
                 raise
             else:
-                if args[0] == "WATCH":
-                    self._watches.append(args)
-                else:
-                    self._has_read = True
+                self._done.append((args, options, reply))
                 return reply
         raise rx.TryAgainError("sent on too often")
 

@@ -214,6 +214,34 @@ async def _until(true: Callable[[], bool], task: "asyncio.Task[None] | None" = N
         await asyncio.sleep(0.005)
 
 
+async def test_what_was_watched_and_read_before_its_slot_moved_is_watched_and_read_again(
+    cluster_ports: list[int], store: RedisHistory, client: ClusterClient
+) -> None:
+    """One that is as it was goes on; one that was changed on the way is not written over."""
+    for changed in (False, True):
+        one, two = (f"{{{store.tenant}{changed}}}:{part}" for part in "ab")
+        await client.set(one, 1)
+        await client.set(two, 2)
+        slot = slot_of(("GET", one)) or 0
+        _, source = await client.slots.owner(slot)
+        target = next(port for port in cluster_ports if port != source)
+        async with client.pipeline(transaction=True) as pipe:
+            reading: Any = pipe
+            await reading.watch(one)
+            assert await reading.get(one) == b"1"
+            await asyncio.to_thread(move, slot, source, target, lambda: None)
+            if changed:
+                await client.set(one, 7)
+                with pytest.raises(rx.WatchError, match="changed"):
+                    await reading.get(two)
+            else:
+                assert await reading.get(two) == b"2"
+                reading.multi()
+                reading.set(one, 3)
+                assert await reading.execute() == [True]
+        assert await client.get(one) == (b"7" if changed else b"3")
+
+
 async def test_a_node_that_dies_is_told_and_its_replica_takes_over(
     servers: Any, begin_cluster: Callable[..., list[int]]
 ) -> None:
