@@ -54,6 +54,7 @@ class Taken:
     """A message that was taken in: its stored form, its pictures by slot, what was not kept."""
 
     entry: Entry
+    size: int  #: bytes of its JSON, without pictures
     pictures: tuple[tuple[Entry, Given], ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -117,7 +118,7 @@ def _take_in(message: BaseMessage) -> Taken:
             f"a {message.type} message of {size:,} bytes without its pictures, the most is"
             f" {MESSAGE_BYTES:,}"
         )
-    return Taken(entry, tuple(pictures), tuple(notices))
+    return Taken(entry, size, tuple(pictures), tuple(notices))
 
 
 def _is_json(value: object) -> bool:
@@ -131,11 +132,15 @@ def _is_json(value: object) -> bool:
 def groups(taken: Sequence[Taken]) -> list[list[Taken]]:
     """Return messages turn by turn."""
     found: list[list[Taken]] = []
+    types: list[str] = []
+    size = 0
     for message in taken:
-        if found and not _begins(message, [m.type for m in found[-1]]):
-            found[-1].append(message)
-        else:
-            found.append([message])
+        if not found or _begins(message, types) or size + message.size > TURN_BYTES:
+            found.append([])
+            types, size = [], 0
+        found[-1].append(message)
+        types.append(message.type)
+        size += message.size
     return found
 
 
@@ -149,7 +154,7 @@ def goes_on(turn: Turn, group: Sequence[Taken]) -> bool:
     kept = _kept(turn)
     if kept is None or _begins(group[0], [str(entry["type"]) for entry in kept]):
         return False
-    return len(json.dumps(kept)) + sum(len(json.dumps(t.entry)) for t in group) <= TURN_BYTES
+    return len(json.dumps(kept)) + sum(message.size for message in group) <= TURN_BYTES
 
 
 def draft(

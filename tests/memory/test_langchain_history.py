@@ -522,8 +522,9 @@ async def test_pixels_that_are_gone_are_a_line_of_text(history: RedisHistory) ->
     assert "are gone" in chat.notices[0]
 
 
+@pytest.mark.parametrize("at_once", [1, 7])
 async def test_a_long_loop_of_tools_begins_another_turn_before_it_grows_without_bound(
-    history: RedisHistory,
+    history: RedisHistory, at_once: int
 ) -> None:
     """A turn's record stays below a limit, and no message is lost."""
     chat = history.as_langchain("c1")
@@ -531,8 +532,8 @@ async def test_a_long_loop_of_tools_begins_another_turn_before_it_grows_without_
         HumanMessage("?"),
         *(ToolMessage("x" * 900_000, tool_call_id=f"t{n}") for n in range(6)),
     ]
-    for message in given:
-        await chat.aadd_messages([message])
+    for start in range(0, len(given), at_once):
+        await chat.aadd_messages(given[start : start + at_once])
     assert await chat.aget_messages() == given
     assert (await history.load("c1")).total == 2
 
