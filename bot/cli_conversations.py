@@ -49,6 +49,11 @@ def without_command(
     """Print the list, when there is no command."""
     if context.invoked_subcommand is None:
         list_conversations(page, page_size, all_, library, as_json)
+        return
+    given = [name for name in context.params if _was_given(context, name)]
+    if given:  # a --library that was passed over could forget something elsewhere
+        option = f"--{given[0].strip('_').replace('_', '-').replace('as-', '')}"
+        raise typer.BadParameter(f"{option} goes behind the command {context.invoked_subcommand}")
 
 
 @conversations_app.command("list")
@@ -85,7 +90,7 @@ def list_conversations(
 
 @conversations_app.command("search")
 def search_conversations(
-    words: Annotated[list[str], typer.Argument(help='Words; "quoted words" stand together.')],
+    words: Annotated[list[str], typer.Argument(help="""Words; '"how tall"' for words together.""")],
     limit: Annotated[int, typer.Option("--limit", "-n", help="Turns at most.")] = 20,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.1, max=3600, help="When to stop looking.")
@@ -182,6 +187,11 @@ def with_history(library: Path | None, work: Callable[[Any], Any]) -> Any:
             await history.aclose()
 
     return asyncio.run(run())
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _console() -> "Console":

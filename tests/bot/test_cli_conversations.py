@@ -103,6 +103,17 @@ def test_the_last_turns_of_a_conversation_can_be_shown_alone(library: Path) -> N
     assert "question 3" in run(library, "show", "c3")
 
 
+@pytest.mark.parametrize("option", [["-l", "elsewhere"], ["--page", "2"], ["--all"], ["--json"]])
+def test_an_option_before_a_command_is_refused_instead_of_passed_over(
+    library: Path, option: list[str]
+) -> None:
+    """A library that was named there would not be the one where something is forgotten."""
+    result = CliRunner().invoke(app, ["conversations", *option, "forget", "c3", "-l", str(library)])
+    assert result.exit_code == 2
+    assert "behind the command" in " ".join(result.output.replace("│", " ").split())
+    assert "question 3" in run(library, "show", "c3")
+
+
 def test_search_shows_the_line_with_its_words_marked_where_and_when(library: Path) -> None:
     """A past turn is found by words of question and answer, in another case and without accents."""
     write(library, [("c7", "How tall is it?", "Hm.\nDie Fähre misst 34 m.\nOr so.", 3 * HOUR)])
