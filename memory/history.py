@@ -1,10 +1,13 @@
 """The seam behind which conversations are kept; the turn knows nothing else of them."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memory.found import SearchResult
 from memory.messages import Conversation, PictureRef, Summary, Turn
+
+if TYPE_CHECKING:
+    from memory.langchain_history import RedisChatMessageHistory
 
 Follow = Callable[[Turn, Mapping[int, int]], Turn]
 
@@ -82,6 +85,10 @@ class History(Protocol):
         Case and accents do not count, "quoted words" stand together, and words are found inside
         words. After about ``seconds`` the search ends, and says that it is partial.
         """
+        ...
+
+    def as_langchain(self, conversation: str, **options: Any) -> "RedisChatMessageHistory":
+        """Return a conversation as LangChain's ``BaseChatMessageHistory``; it need not exist."""
         ...
 
     async def forget(self, conversation: str) -> None:

@@ -180,3 +180,12 @@ def test_a_bot_lists_renames_and_searches(library: Path) -> None:
         bot.rename("c23", "A new title")
         (found,) = bot.search("QUESTION 23", limit=5).found
         assert (found.conversation, found.title) == ("c23", "A new title")
+
+
+def test_a_bots_conversations_are_langchains_too(library: Path) -> None:
+    """From ordinary code, the bot's event loop being in a thread of its own."""
+    with ChatBot.open(library) as bot:
+        chat = bot.parts.history.as_langchain("c3")
+        chat.add_user_message("And then?")
+        assert [m.content for m in chat.messages] == ["question 3", "so", "And then?"]
+        assert bot.conversation("c3").turns[1].question.text == "And then?"
