@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from clip_shapes import Scene
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from vlm_draw import Table, some_scene, some_table
+from vlm_drills import DRILLS, drill
 from vlm_questions import KINDS_ASKED, NAMES, Known, Shot, ask, make_sources
 
 from bot.compose import Budget, Prompts, Shown, compose
@@ -99,15 +100,14 @@ def dialogue(
     *,
     most_turns: int = 1,
     bot: float = 0.4,
-    blind: bool = False,
 ) -> Dialogue:
     """Return a dialogue: Bifocal's own with probability ``bot``, else as LangChain users write.
 
-    The latter may go on to ``most_turns`` turns, each asking something of its own. A ``blind`` one
-    has sources and no pictures (for the kinds that need none).
+    The latter may go on to ``most_turns`` turns, each asking something of its own. ``kind`` is one
+    of ``KINDS_ASKED``, or in training of ``DRILLS``.
     """
     while True:
-        scenario = ([], True) if blind else _scenario(rng, kind)
+        scenario = _scenario(rng, kind)
         if rng.random() < bot:
             made = _of_bot(rng, kind, pick, *scenario)
         else:
@@ -128,6 +128,12 @@ def _scenario(rng: random.Random, kind: str) -> tuple[list[bool], bool]:
         return [rng.random() < 0.25], rng.random() < 0.2
     if kind in _VISUAL:
         return [False], rng.random() < 0.3
+    if kind in ("prices", "quotation"):
+        return [], True
+    if kind == "survey":
+        return rng.choice(([False], [False, False], [False] * 3, [True, False, False])), False
+    if kind == "rows":
+        return rng.choice(([True], [True], [True, True], [False, True])), False
     if kind == "source":
         return rng.choice(([], [], [], [False])), True
     if kind == "picture and source":
@@ -162,11 +168,11 @@ def _raw(
     """Return a dialogue as LangChain users write; None when the kind cannot be asked."""
     known = Known([pick(rng, table) for table in tables])
     known.fresh = list(range(len(tables)))
-    labels = rng.random() < (0.7 if len(tables) > 1 else 0.3)
-    head: list[str | Shot] = list(_labelled(rng, known.shots, 0, labels))
+    labels = len(tables) > 1 or rng.random() < 0.4  # which is which is said, as Bifocal says it
+    head: list[str | Shot] = list(_labelled(known.shots, 0, labels))
     if sourced:
         texts, known.prices = _sources(rng, kind, known, 1)
-        known.texts = texts if kind == "quotation" else ()
+        known.texts = texts if kind in DRILLS else ()
         head.insert(0 if rng.random() < 0.5 else len(head), _write_sources(rng, texts))
     turns: list[Asked] = []
     if kind == "follow-up":
@@ -175,7 +181,7 @@ def _raw(
             return None
         turns.append(Asked((*head, before[0]), before[1]))
         head = []
-    asked = ask(rng, known, kind)
+    asked = _ask(rng, known, kind)
     if asked is None:
         return None
     turns.append(Asked((*head, asked[0]), asked[1]))
@@ -184,7 +190,7 @@ def _raw(
         known.fresh = []
         if 0 < len(known.shots) < 3 and rng.random() < 0.2:
             shot = pick(rng, rng.random() < 0.25)
-            head = _labelled(rng, [shot], len(known.shots), labels)
+            head = _labelled([shot], len(known.shots), True)
             known.fresh = [len(known.shots)]
             known.shots.append(shot)
         more = ask(rng, known, "follow-up") if rng.random() < 0.3 and not head else None
@@ -197,22 +203,24 @@ def _raw(
     return Dialogue(kind, system, tuple(turns))
 
 
+def _ask(rng: random.Random, known: Known, kind: str) -> tuple[str, str] | None:
+    return drill(rng, known, kind) if kind in DRILLS else ask(rng, known, kind)
+
+
 def _ask_any(rng: random.Random, known: Known) -> tuple[str, str] | None:
     kinds = [*_VISUAL, "two pictures", "table"] if known.shots else []
     if known.texts:
-        kinds += ["quotation", "quotation"]
+        kinds += ["quotation", "prices"]
     if known.prices:
         kinds += ["source", "source", "picture and source", "not in the sources"]
     for kind in rng.sample(kinds, len(kinds)):
-        asked = ask(rng, known, kind)
+        asked = _ask(rng, known, kind)
         if asked is not None:
             return asked
     return None
 
 
-def _labelled(
-    rng: random.Random, shots: Sequence[Shot], before: int, labels: bool
-) -> list[str | Shot]:
+def _labelled(shots: Sequence[Shot], before: int, labels: bool) -> list[str | Shot]:
     found: list[str | Shot] = []
     for n, shot in enumerate(shots, before + 1):
         if labels:
@@ -251,7 +259,7 @@ def _of_bot(
         history.append(before)
     elif rng.random() < 0.25:
         history = _small_talk(rng)
-    asked = ask(rng, known, kind)
+    asked = _ask(rng, known, kind)
     if asked is None:
         return None
     evidence = [

@@ -78,8 +78,8 @@ def _ready_to_look_up(text: Any) -> None:
     """Let attention begin as "find what is like me, and copy it", from the second layer on.
 
     Keys start as queries and outputs as transposed values (Trockman and Kolter 2023,
-    "Mimetic Initialization of Self-Attention Layers"). Without it no price is looked up after
-    6 million tokens.
+    "Mimetic Initialization of Self-Attention Layers"). By AdamW and without it no price was looked
+    up after 6 million tokens.
     """
     with torch.no_grad():
         for layer in text.layers[1:]:

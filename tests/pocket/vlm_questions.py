@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from clip_shapes import KINDS, Scene
 from PIL import Image
-from vlm_draw import Drawn, Table, paint
+from vlm_draw import ROWS, Drawn, Row, Table, paint
 
 KINDS_ASKED = (
     "colour",
@@ -89,6 +89,12 @@ _FOLLOW: Mapping[str, Sequence[str]] = {
     "place": ("And where is it?", "And the place?"),
     "both": ("And what does it cost?", "And how much is it?"),
 }
+_ASK_TABLE: Mapping[str, Sequence[str]] = {
+    "whole": ("Read the table{w}.", "What does the table{w} say?", "What stands in the table{w}?"),
+    "row": ("What stands in row {row} of the table{w}?", "Read row {row} of the table{w}."),
+    "digit": ("Which number is beside the {kind}{w}?", "What number does the {kind}{w} have?"),
+    "colour": ("What colour is the {kind} in the table{w}?",),
+}
 _ORDINAL = ("first", "second", "third", "fourth")
 
 
@@ -155,20 +161,15 @@ def describe(what: Drawn) -> str:
     return f"{_a(str(what.colour))} {what.kind} {place}"
 
 
-def read(what: Drawn) -> str:
-    """Return a table's rows from the top."""
-    assert isinstance(what, Table)
-    return ", ".join(f"{row.colour} {row.kind} {row.digit}" for row in what.rows)
+def read(rows: Sequence[Row]) -> str:
+    """Return what stands in rows of a table."""
+    return ", ".join(f"{row.colour} {row.kind} {row.digit}" for row in rows)
 
 
 def ask(rng: random.Random, known: Known, kind: str) -> tuple[str, str] | None:
     """Return a question of the kind with its answer, or None where nothing can be asked so."""
     if kind == "source":
         return _price(rng, known, sorted(known.prices))
-    if kind == "quotation":
-        return _quotation(rng, known)
-    if kind == "drill":
-        return _drill(rng, known)
     if kind == "table":
         return _table(rng, known)
     if kind == "not in the sources":
@@ -224,6 +225,7 @@ def _right(known: Known, kind: str, picture: int) -> str:
 
 
 def _table(rng: random.Random, known: Known) -> tuple[str, str] | None:
+    """Return a question for a whole table, for one of its rows, or for what is beside a shape."""
     tables = known.of(Table)
     if not tables:
         return None
@@ -231,10 +233,18 @@ def _table(rng: random.Random, known: Known) -> tuple[str, str] | None:
     known.last = ("table", picture)
     clear = known.clear(picture) or len(tables) == 1
     where = "" if clear else f" in picture {picture + 1}"
-    form = rng.choice(
-        ("Read the table{}.", "What does the table{} say?", "What stands in the table{}?")
-    )
-    return form.format(where), read(known.shots[picture].what) + known.cite(picture)
+    what = known.shots[picture].what
+    assert isinstance(what, Table)
+    about, number = rng.choice(("whole", "row", "digit", "colour")), rng.randrange(ROWS)
+    row = what.rows[number]
+    right = {
+        "whole": read(what.rows),
+        "row": read([row]),
+        "digit": str(row.digit),
+        "colour": row.colour,
+    }
+    question = rng.choice(_ASK_TABLE[about]).format(w=where, row=number + 1, kind=row.kind)
+    return question, right[about] + known.cite(picture)
 
 
 def _price(rng: random.Random, known: Known, goods: Sequence[str]) -> tuple[str, str] | None:
@@ -243,35 +253,6 @@ def _price(rng: random.Random, known: Known, goods: Sequence[str]) -> tuple[str,
     good = rng.choice(goods)
     known.last = ("price", -1)
     return rng.choice(_ASK["price"]).format(good), known.price(good)
-
-
-def _quotation(rng: random.Random, known: Known) -> tuple[str, str] | None:
-    """Return a question for a source's words: asked in training only, where it teaches copying."""
-    if not known.texts:
-        return None
-    if not known.prices or rng.random() < 0.4:
-        number = rng.randrange(len(known.texts))
-        return f"What does source {number + 1} say?", known.texts[number]
-    good = rng.choice(sorted(known.prices))
-    price, number = known.prices[good]
-    found = next(
-        fact.format(good, price)
-        for fact in FACTS
-        if fact.format(good, price) in known.texts[number - 1]
-    )
-    return f"What is said of the {good}?", f"{found} [{number}]"
-
-
-def _drill(rng: random.Random, known: Known) -> tuple[str, str] | None:
-    """Return a question for prices and sources of many goods: asked in training only.
-
-    Many look-ups in few tokens; looking a price up is hardly learned from single questions.
-    """
-    goods = sorted(known.prices)
-    if len(goods) < 2:
-        return None
-    told = [(good, *known.prices[good]) for good in rng.choices(goods, k=rng.randint(14, 24))]
-    return "Name some prices.", "".join(f" {good} {price} [{n}];" for good, price, n in told)
 
 
 def _absent(rng: random.Random, known: Known) -> tuple[str, str] | None:

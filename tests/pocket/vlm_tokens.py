@@ -30,6 +30,7 @@ LLAMA_BPE = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 IGNORED = -100  #: the label of what is not learned
+LEAST_PRICE, NO_PRICE = 10, 90  #: prices have two digits
 
 
 def new_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
@@ -80,7 +81,9 @@ class Encoded:
 
     ``labels[i]`` is ``tokens[i]`` where it is part of an answer (its end included), else
     ``IGNORED``. ``goods`` and ``sources`` tell which good (of ``GOODS``) and which source were
-    named last, at each token.
+    named last, at each token; ``prices`` what that good costs (less ``LEAST_PRICE``), or
+    ``NO_PRICE`` until that is said; ``pictures`` of which picture (from 0) a token is. Each is
+    ``IGNORED`` where there is none.
     """
 
     tokens: list[int]
@@ -88,6 +91,8 @@ class Encoded:
     shots: list[Shot]
     goods: list[int]
     sources: list[int]
+    prices: list[int]
+    pictures: list[int]
 
 
 _GOODS = {good: n for n, good in enumerate(GOODS)}
@@ -103,7 +108,7 @@ class Encoder:
 
     def encode(self, talk: Dialogue, *, answered: bool = True) -> Encoded:
         """Return a dialogue's tokens; with its last answer, or up to where that begins."""
-        found = Encoded([], [], [], [], [])
+        found = Encoded([], [], [], [], [], [], [])
         if talk.system:
             self._add(found, "system", (talk.system,))
         for n, turn in enumerate(talk.turns):
@@ -116,16 +121,24 @@ class Encoder:
         return found
 
     def _name(self, found: Encoded) -> None:
-        good = source = IGNORED
+        good = source = price = IGNORED
         before = ["", ""]
+        patches = 0
         for token in found.tokens:
+            seen = token == self.picture
+            found.pictures.append(patches // PICTURE_TOKENS if seen else IGNORED)
+            patches += seen
             text = str(self.tokenizer.id_to_token(token))
-            good = _GOODS.get(text.removeprefix("Ġ"), good)
+            if (named := _GOODS.get(text.removeprefix("Ġ"))) is not None:
+                good, price = named, NO_PRICE
             if text.isdigit() and (before[1] in ("[", "Ġ[") or before == ["Ġn", '="']):
                 source = int(text) if int(text) < 10 else source
+            elif text.isdigit() and LEAST_PRICE <= int(text) < 100 and good != IGNORED:
+                price = int(text) - LEAST_PRICE
             before = [before[1], text]
             found.goods.append(good)
             found.sources.append(source)
+            found.prices.append(price)
 
     def _add(
         self, found: Encoded, role: str, parts: Sequence[str | Shot], *, learn: bool = False

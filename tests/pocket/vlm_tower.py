@@ -1,8 +1,10 @@
 """The first stage of training: the vision tower alone, under linear heads.
 
-A single shape is read from the mean of all patches (colour, kind, place), each row of a table from
-the patches of its two cells (colour and kind; digit). Without this stage kinds of shape are not
-learned from answers in any reasonable time. Knows nothing of words.
+Every patch must tell all that the text model may ask of it: what the single shape is (colour, kind,
+place), or what stands in the row of the table that the patch lies in (colour, kind, digit), and
+which row that is. So the text model has to choose a place in a picture, and need not gather
+anything there. Without this stage kinds of shape are not learned from answers in any reasonable
+time. Knows nothing of words.
 """
 
 import random
@@ -17,45 +19,42 @@ from vlm_draw import DIGITS, ROWS, Drawn, paint, some_scene, some_table
 from vlm_model import pixels, see
 
 _COLOURS, _PLACES = list(COLOURS), list(PLACES)
-_BANDS = (slice(0, 3), slice(3, 5), slice(5, 8))  # rows of patches that a row of a table covers
+#: Which row of a table each of the 64 patches shows most of
+BAND_OF_PATCH = tuple(band for band in (0, 0, 0, 1, 1, 2, 2, 2) for _ in range(8))
 
 
 class Heads(nn.Module):
-    """Linear heads over a tower's features (n, 64, 128)."""
+    """Linear heads over each of a tower's features (n, 64, 128)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scene = nn.ModuleList(
             nn.Linear(width, n) for n in (len(_COLOURS), len(KINDS), len(_PLACES))
         )
-        self.cell = nn.ModuleList(nn.Linear(width, n) for n in (len(_COLOURS), len(KINDS)))
-        self.digit = nn.Linear(width, len(DIGITS))
+        self.row = nn.ModuleList(
+            nn.Linear(width, n) for n in (len(_COLOURS), len(KINDS), len(DIGITS), ROWS)
+        )
 
     def forward(self, features: Tensor, tables: bool) -> list[Tensor]:
-        """Return logits: three of (n, classes) for scenes, nine for tables."""
-        if not tables:
-            pooled = features.mean(1)
-            return [head(pooled) for head in self.scene]
-        grid = features.view(len(features), 8, 8, -1)
-        logits: list[Tensor] = []
-        for band in _BANDS:
-            left, right = grid[:, band, :4].mean((1, 2)), grid[:, band, 4:].mean((1, 2))
-            logits += [*(head(left) for head in self.cell), self.digit(right)]
-        return logits
+        """Return logits (n, 64, classes): three for scenes, four for tables."""
+        return [head(features) for head in (self.row if tables else self.scene)]
 
 
-def labels(what: Drawn) -> list[int]:
-    """Return the classes in the order of the logits of :class:`Heads`."""
+def labels(what: Drawn) -> list[list[int]]:
+    """Return the classes (64 patches) in the order of the logits of :class:`Heads`."""
     if isinstance(what, Scene):
-        return [
+        one = (
             _COLOURS.index(str(what.colour)),
             KINDS.index(str(what.kind)),
             _PLACES.index(str(what.place)),
-        ]
+        )
+        return [[n] * len(BAND_OF_PATCH) for n in one]
+    rows = [what.rows[band] for band in BAND_OF_PATCH]
     return [
-        n
-        for row in what.rows
-        for n in (_COLOURS.index(row.colour), KINDS.index(row.kind), DIGITS.index(row.digit))
+        [_COLOURS.index(row.colour) for row in rows],
+        [KINDS.index(row.kind) for row in rows],
+        [DIGITS.index(row.digit) for row in rows],
+        list(BAND_OF_PATCH),
     ]
 
 
@@ -92,12 +91,11 @@ def train_tower(model: Any, steps: int, pool: int, kept: Path, *, most: float, s
         loss = torch.zeros(())
         right: list[float] = []
         for table, part in enumerate(features.chunk(2)):
-            target = wanted[table][rows[table]]
+            target = wanted[table][rows[table]]  # (48, heads, 64)
             for column, logits in enumerate(heads(part, bool(table))):
-                loss = loss + nn.functional.cross_entropy(logits, target[:, column]) / (
-                    3 if table else 1
-                )
-                right.append((logits.argmax(1) == target[:, column]).float().mean().item())
+                told = logits.flatten(0, 1)
+                loss = loss + nn.functional.cross_entropy(told, target[:, column].flatten())
+                right.append((logits.argmax(2) == target[:, column]).float().mean().item())
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -106,12 +104,11 @@ def train_tower(model: Any, steps: int, pool: int, kept: Path, *, most: float, s
         shown.append(right)
         if step % 100 == 0:
             mean = torch.tensor(shown).mean(0)
-            cells = mean[3:].view(ROWS, 3).mean(0)
             print(
                 f"tower {step:5d} loss {loss.item():.3f}"
                 f" scenes: colour {mean[0]:.3f} kind {mean[1]:.3f} place {mean[2]:.3f}"
-                f" tables: colour {cells[0]:.3f} kind {cells[1]:.3f} digit {cells[2]:.3f}"
-                f" {time.monotonic() - began:.0f} s",
+                f" tables: colour {mean[3]:.3f} kind {mean[4]:.3f} digit {mean[5]:.3f}"
+                f" row {mean[6]:.3f} {time.monotonic() - began:.0f} s",
                 flush=True,
             )
             shown.clear()
