@@ -165,6 +165,7 @@ async def open_history(settings: Settings) -> RedisHistory:
         folder=settings.library.expanduser().absolute() / "redis",
         tenant=settings.tenant,
         fsync=settings.redis_fsync,
+        remember=settings.idempotency_seconds,
     )
 
 

@@ -6,7 +6,6 @@ to an event loop in a thread of its own. Knows nothing of channels.
 
 import asyncio
 import sys
-import traceback
 import uuid
 from collections.abc import (
     AsyncGenerator,
@@ -16,7 +15,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -57,31 +56,36 @@ class AsyncChatBot:
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        idempotency_key: str | None = None,
         callbacks: Callbacks = (),
     ) -> AsyncGenerator[Event, None]:
         """Ask, and yield the turn's events as they come (their order: see :mod:`bot.events`).
 
         ``images`` are paths, encoded bytes or PIL images. Without ``conversation`` a new one is
-        begun; its name is in the answer. LangChain ``callbacks`` see every step. Raises
-        ``TurnError``, whose ``stage`` names the step that failed; nothing is saved then.
+        begun; its name is in the answer. LangChain ``callbacks`` see every step. The same question
+        with the same ``idempotency_key`` is one turn for a day: a repeat yields the events of the
+        answer that was stored (its text as one token).
+
+        Raises ``TurnError``, whose ``stage`` names the step that failed; nothing is saved then.
+        Before the turn begins: ``ConversationBusy`` when another turn of the conversation does not
+        end in time, ``TurnInFlight`` while this question is being answered under the same key,
+        ``KeyReused`` when its key came with another question.
         """
+        from bot.taking import name_by_key, take_turn
         from bot.turn_state import TurnState
 
         given = await self._take_in(text, images)
+        name = conversation or (name_by_key(idempotency_key) if idempotency_key else None)
         state = TurnState(
             id=uuid.uuid4().hex,
-            conversation_id=conversation or f"c-{uuid.uuid4().hex[:12]}",
+            conversation_id=name or f"c-{uuid.uuid4().hex[:12]}",
             question=text.strip(),
             given=given,
         )
-        flow = self._chain.astream(state, config={"callbacks": list(callbacks), "run_name": "turn"})
-        try:
-            async for item in flow:
-                if not isinstance(item, TurnState):
-                    yield item
-        except TurnError as error:
-            await _let_go(error)
-            raise
+        events = take_turn(self.parts, self._chain, state, idempotency_key, callbacks)
+        async with aclosing(events):
+            async for event in events:
+                yield event
 
     async def ask(
         self,
@@ -89,10 +93,17 @@ class AsyncChatBot:
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        idempotency_key: str | None = None,
         callbacks: Callbacks = (),
     ) -> Answer:
         """Ask, and return the whole answer. Takes and raises what :meth:`stream` does."""
-        events = self.stream(text, images=images, conversation=conversation, callbacks=callbacks)
+        events = self.stream(
+            text,
+            images=images,
+            conversation=conversation,
+            idempotency_key=idempotency_key,
+            callbacks=callbacks,
+        )
         answer: Answer | None = None
         async for event in events:
             if isinstance(event, Done):
@@ -243,11 +254,18 @@ class ChatBot:
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        idempotency_key: str | None = None,
         callbacks: Callbacks = (),
     ) -> Iterator[Event]:
         """Ask, and yield the turn's events as they come. See :meth:`AsyncChatBot.stream`."""
         events = _Events(
-            self._bot.stream(text, images=images, conversation=conversation, callbacks=callbacks)
+            self._bot.stream(
+                text,
+                images=images,
+                conversation=conversation,
+                idempotency_key=idempotency_key,
+                callbacks=callbacks,
+            )
         )
         try:
             while (event := self._run(events.next)) is not None:
@@ -261,13 +279,20 @@ class ChatBot:
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        idempotency_key: str | None = None,
         callbacks: Callbacks = (),
     ) -> Answer:
         """Ask, and return the whole answer. See :meth:`AsyncChatBot.stream`.
 
         In a notebook the answer shows itself, with the pictures that it rests on.
         """
-        events = self.stream(text, images=images, conversation=conversation, callbacks=callbacks)
+        events = self.stream(
+            text,
+            images=images,
+            conversation=conversation,
+            idempotency_key=idempotency_key,
+            callbacks=callbacks,
+        )
         answers = [event.answer for event in events if isinstance(event, Done)]
         if not answers:
             raise TurnError("save", "the turn ended without an answer")
@@ -329,20 +354,6 @@ def _settings(
     if settings is None:
         return Settings.usual(**given)
     return Settings.load(**{**settings.model_dump(), **given})
-
-
-async def _let_go(error: BaseException) -> None:
-    """Free the frames that an error holds.
-
-    They keep the chain's suspended generators alive; the event loop would find those at its end
-    and print a traceback for each.
-    """
-    seen: BaseException | None = error
-    while seen is not None:
-        traceback.clear_frames(seen.__traceback__)
-        seen = seen.__cause__ or seen.__context__
-    for _ in range(5):  # each turn of the loop ends one more generator
-        await asyncio.sleep(0)
 
 
 class _Events:

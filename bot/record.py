@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from bot.events import Answer, Citation, LedgerEntry
 from bot.turn_state import Parts, TurnState
 from memory.messages import Message, Turn
 from retrievers.errors import LibraryError
+from retrievers.evidence import Box, Evidence
 from retrievers.library import Library
 
 
@@ -71,6 +73,64 @@ def record(state: TurnState, answer: Answer) -> Turn:
             "query": state.query.text,
             "about": state.about,
         },
+    )
+
+
+def answer_again(
+    turn: Turn, conversation: str, library: Library, pictures: Mapping[str, bytes]
+) -> Answer:
+    """Return the answer of a stored turn, with its ledger as far as that was stored.
+
+    ``pictures`` are those of the conversation that it cites, by SHA-256. It has no timings.
+    """
+    ledger = turn.ledger
+    return Answer(
+        text=turn.answer.text,
+        question=turn.question.text,
+        citations=tuple(_citation(value) for value in turn.citations),
+        evidence=tuple(_entry(value) for value in ledger.get("evidence", ())),
+        notices=tuple(str(text) for text in ledger.get("notices", ())),
+        conversation=conversation,
+        turn=turn.id,
+        model=str(ledger.get("model", "")),
+        found=bool(ledger.get("found", True)),
+        media=partial(_media, library, pictures),
+    )
+
+
+def _citation(value: Mapping[str, Any]) -> Citation:
+    """Read what ``Citation.to_json`` wrote."""
+    return Citation(
+        mark=int(value["mark"]),
+        kind=value["kind"],
+        evidence_id=str(value["evidence"]),
+        source=str(value["source"]),
+        page=value["page"],
+        quote=str(value["quote"]),
+        box=Box.from_json(value["box"]) if value["box"] else None,
+        media=value["media"],
+        picture=value["picture"],
+    )
+
+
+def _entry(value: Mapping[str, Any]) -> LedgerEntry:
+    """Read what ``LedgerEntry.to_json`` wrote; the evidence's text is not in it."""
+    evidence = Evidence(
+        id=str(value["id"]),
+        kind=value["kind"],
+        source=str(value["source"]),
+        text="",
+        page=value["page"],
+        caption=str(value["caption"]),
+        score=float(value["score"]),
+        scores=dict(value["scores"]),
+    )
+    return LedgerEntry(
+        number=int(value["number"]),
+        evidence=evidence,
+        in_prompt=bool(value["in_prompt"]),
+        pixels_shown=bool(value["pixels_shown"]),
+        cited=bool(value["cited"]),
     )
 
 

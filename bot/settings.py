@@ -86,6 +86,10 @@ class Settings(BaseModel):
     redis_fsync: Literal["everysec", "always"] = "everysec"
     """When the private Redis writes to disk: with ``everysec`` a power cut may take the last
     second, with ``always`` nothing that was answered."""
+    busy_seconds: float = Field(default=30, ge=0)
+    """Seconds that a turn waits for another one of its conversation, before it is refused."""
+    idempotency_seconds: float = Field(default=86_400, ge=1)
+    """Seconds for which a question with an idempotency key is known: a day."""
     tenant: str = "default"
     prompts: Path | None = None
     """A folder whose files replace the prompts of the same name."""

@@ -77,8 +77,11 @@ class Steps:
 
     async def load(self, state: TurnState) -> Flow:
         """1: load the conversation, number the new pictures, fetch those the words point at."""
-        conversation = await self.parts.history.load(
-            state.conversation_id, last=self.parts.settings.history_turns
+        kept = self.parts.settings.history_turns
+        conversation = (
+            state.claim.conversation
+            if state.claim
+            else await self.parts.history.load(state.conversation_id, last=kept)
         )
         first = max((p.number for p in conversation.pictures), default=0) + 1
         pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
@@ -93,7 +96,6 @@ class Steps:
         notices = [*conversation.notices, *unclear(reference)]
         if len(recalled) > most:
             notices.append(f"only {most} of the {len(recalled)} earlier pictures were looked at")
-        kept = self.parts.settings.history_turns
         if conversation.total > kept:
             notices.append(f"only the last {kept} of {conversation.total} turns were looked at")
         for text in notices:
@@ -277,6 +279,7 @@ class Steps:
             tuple(replace(p.ref, caption=caption_of(p)) for p in new),
             {p.ref.sha256: p.decoded.data for p in new},
             renumbered,
+            claim=state.claim,
         )
         timings = {**state.timings, "save": (time.perf_counter() - started) * 1000}
         timings["total"] = sum(timings.values())
@@ -319,7 +322,8 @@ def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
                     raise TurnError(name, f"{type(error).__name__}: {error}") from error
                 spent += (time.perf_counter() - started) * 1000
                 if isinstance(output, TurnState):
-                    output = replace(output, timings={**output.timings, name: spent})
+                    before = item.timings.get(name, 0.0)
+                    output = replace(output, timings={**output.timings, name: before + spent})
                 yield output
 
     return RunnableGenerator(run, name=name)

@@ -14,6 +14,7 @@ from bot.compose import Composition, Prompts
 from bot.events import Citation
 from bot.models.choose import Capabilities
 from bot.settings import Settings
+from memory.claims import Claim
 from memory.history import History
 from memory.messages import Conversation, PictureRef
 from retrievers.encoders import Encoder
@@ -56,12 +57,13 @@ class PictureInTurn:
 
 @dataclass(frozen=True)
 class TurnState:
-    """What is known of a turn so far. The first four fields are given, each step adds its own."""
+    """What is known of a turn so far. The first five fields are given, each step adds its own."""
 
     id: str
     conversation_id: str
     question: str
     given: tuple[DecodedPicture, ...] = ()
+    claim: Claim | None = None
     # 1 load
     conversation: Conversation = field(default_factory=lambda: Conversation(""))
     pictures: tuple[PictureInTurn, ...] = ()

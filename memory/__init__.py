@@ -7,7 +7,17 @@ first use, so that ``import memory`` costs a few milliseconds and loads no Redis
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
+from memory.claims import Claim, Once
+from memory.errors import (
+    ConversationBusy,
+    ConversationNotFound,
+    HistoryDamaged,
+    HistoryError,
+    HistoryUnavailable,
+    KeyReused,
+    TurnInFlight,
+    TurnOvertaken,
+)
 from memory.found import Found, SearchResult
 from memory.history import History
 from memory.messages import Conversation, Message, PictureRef, Summary, Turn
@@ -20,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChatHistories",
+    "Claim",
     "Conversation",
+    "ConversationBusy",
     "ConversationNotFound",
     "EmbeddedRedis",
     "Found",
@@ -28,7 +40,9 @@ __all__ = [
     "HistoryDamaged",
     "HistoryError",
     "HistoryUnavailable",
+    "KeyReused",
     "Message",
+    "Once",
     "PictureRef",
     "RedisChatMessageHistory",
     "RedisHistory",
@@ -36,6 +50,8 @@ __all__ = [
     "SearchResult",
     "Summary",
     "Turn",
+    "TurnInFlight",
+    "TurnOvertaken",
     "refer",
 ]
 

@@ -3,7 +3,11 @@
 HistoryError
 ├── HistoryUnavailable      Redis cannot be reached, refuses the login, or cannot store
 ├── HistoryDamaged          a stored record cannot be read
-└── ConversationNotFound    no conversation of that name
+├── ConversationNotFound    no conversation of that name
+├── ConversationBusy        another turn is under way; ``retry_after`` says when to ask again
+│   └── TurnInFlight        it is this very question that is being answered
+├── KeyReused               an idempotency key came with another question than before
+└── TurnOvertaken           a turn stood still for too long, another came before it
 
 Every message is one line that names the value and the way out; no password is ever in it.
 """
@@ -23,3 +27,24 @@ class HistoryDamaged(HistoryError):
 
 class ConversationNotFound(HistoryError):
     """No conversation of that name."""
+
+
+class ConversationBusy(HistoryError):
+    """Another turn of the conversation is under way; ask again in ``retry_after`` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TurnInFlight(ConversationBusy):
+    """The same question, under the same key, is being answered; its answer can be asked for in
+    ``retry_after`` seconds."""
+
+
+class KeyReused(HistoryError):
+    """An idempotency key came with another question than before."""
+
+
+class TurnOvertaken(HistoryError):
+    """A turn lost its conversation (it stood still, or all was forgotten): nothing was stored."""

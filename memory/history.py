@@ -1,8 +1,10 @@
 """The seam behind which conversations are kept; the turn knows nothing else of them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from memory.claims import Claim, Once
 from memory.found import SearchResult
 from memory.messages import Conversation, PictureRef, Summary, Turn
 
@@ -30,6 +32,9 @@ class History(Protocol):
         pictures: tuple[PictureRef, ...] = (),
         blobs: Mapping[str, bytes] | None = None,
         follow: Follow | None = None,
+        *,
+        claim: Claim | None = None,
+        idempotency_key: str | None = None,
     ) -> Turn:
         """Store a turn, its new pictures and their bytes (by SHA-256), whole or not at all.
 
@@ -37,6 +42,32 @@ class History(Protocol):
         taken those numbers meanwhile they are given anew: ``follow`` is then called with the turn
         and the new numbers by the old ones, for what only the caller understands (citations and
         ledger), and the turn that is returned is the one that was stored.
+
+        With a ``claim`` the turn is stored only if nobody else took the conversation over, else
+        ``TurnOvertaken`` is raised; the claim ends with it. Without one it is stored at once, also
+        beside a turn that is under way. The same ``idempotency_key`` with the same question stores
+        nothing more, and returns the turn that it was; with another question it is ``KeyReused``.
+        """
+        ...
+
+    def claim(
+        self,
+        conversation: str,
+        turn: str,
+        *,
+        last: int | None = None,
+        wait: float = 0.0,
+        once: Once | None = None,
+    ) -> AbstractAsyncContextManager[Claim]:
+        """Take the next turn of a conversation, under the id ``turn``, and load its last turns.
+
+        One turn at a time: while another is under way this one waits for ``wait`` seconds at most,
+        and then raises ``ConversationBusy``. Works across processes; a claim whose process died
+        or stands still ends by itself.
+
+        ``once`` is an idempotency key and its question. While that question is being answered
+        ``TurnInFlight`` is raised, after it the claim is the turn that it was (``answered``), and
+        with another question ``KeyReused`` is raised.
         """
         ...
 

@@ -6,7 +6,10 @@ Knows nothing of connections. Tenants and conversation ids are percent-encoded, 
     bifocal:c:{TENANT:CONVERSATION}:turns     list of records, oldest first
     bifocal:c:{TENANT:CONVERSATION}:pictures  hash: number -> record; last -> the highest number
                                               ever given; life -> what holds its pictures
-    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written
+    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written;
+                                              fence -> the last token that was given
+    bifocal:c:{TENANT:CONVERSATION}:lease     the turn that is under way; expires
+    bifocal:c:{TENANT:CONVERSATION}:keys      hash: hash of an idempotency key -> its turn; expires
     bifocal:p:{TENANT:SHA256}:bytes           a picture's encoded bytes
     bifocal:p:{TENANT:SHA256}:holders         sorted set: CONVERSATION/LIFE by time of the hold (s)
     bifocal:t:{TENANT}:conversations          sorted set: CONVERSATION by time of the last turn (s)
@@ -35,7 +38,7 @@ def decode_name(name: str) -> str:
 
 
 def conversation_key(tenant: str, conversation: str, part: str) -> str:
-    """Return a key of a conversation; ``part`` is ``turns``, ``pictures`` or ``meta``."""
+    """Return a key of a conversation; ``part`` is ``turns``, ``pictures``, ``meta`` …"""
     return f"bifocal:c:{{{encode_name(tenant)}:{encode_name(conversation)}}}:{part}"
 
 

@@ -1,16 +1,8 @@
 """Conversations in Redis: the ``History`` that Bifocal uses, on a server of its own or on yours.
 
 Knows nothing of models, retrieval or channels. Keys and records are ``memory/records.py``'s, bytes
-of pictures ``memory/pictures.py``'s, connections and errors ``memory/client.py``'s.
-
-A turn is one MULTI on the conversation's own slot. What lies elsewhere is written around it, so
-that a crash at any point leaves something superfluous and never something missing:
-
-1. the tenant's list of conversations gains the name (an entry without turns is not shown);
-2. pictures: their holder, then their bytes (an orphan is swept);
-3. MULTI: the turn, the new pictures' references, the counters, the title;
-4. the list again, if this was the first turn: a ``forget`` at the same moment may have removed
-   the entry of step 1. ``forget`` looks for turns after it removed an entry, and puts it back.
+of pictures ``memory/pictures.py``'s, connections and errors ``memory/client.py``'s; how a turn is
+stored is in ``memory/writes.py``, and whose turn it is in ``memory/lease.py``.
 
 A caller that is cancelled, or that is told ``HistoryUnavailable`` while the answer was under way,
 does not know whether its turn was stored; that it is stored whole or not at all always holds.
@@ -18,9 +10,8 @@ does not know whether its turn was stored; that it is stored whole or not at all
 
 import asyncio
 import contextlib
-import hashlib
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,22 +20,21 @@ from redis import exceptions as rx
 from redis.asyncio import Redis
 
 from memory import assembly, removal
-from memory.client import Link, explain
+from memory.claims import DAY, LEASE, Claim, Once
+from memory.client import Link
 from memory.completing import complete
 from memory.embedded import EmbeddedRedis, Fsync
-from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
+from memory.errors import ConversationNotFound, HistoryDamaged, HistoryUnavailable
 from memory.found import SearchResult
 from memory.history import Follow
+from memory.lease import Lease
 from memory.messages import Conversation, PictureRef, Summary, Turn
-from memory.pictures import GRACE, TRIES, PictureStore, highest, server_time
-from memory.records import (
-    conversation_key,
-    decode_name,
-    encode_name,
-    index_key,
-    pack,
-)
+from memory.pictures import GRACE, TRIES, PictureStore, server_time
+from memory.reads import loaded, queue_load
+from memory.records import decode_name, encode_name, index_key
 from memory.search import search
+from memory.store import PARTS, Store
+from memory.writes import Saving
 
 if TYPE_CHECKING:
     from memory.langchain_history import RedisChatMessageHistory
@@ -60,12 +50,20 @@ class RedisHistory:
     Belongs to the event loop that opened it. See ``memory.history.History`` for the methods.
     """
 
-    def __init__(self, link: Link, tenant: str, embedded: EmbeddedRedis | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        tenant: str,
+        embedded: EmbeddedRedis | None = None,
+        lease: float = LEASE,
+        remember: float = DAY,
+    ) -> None:
         self.tenant = tenant
         self._link = link
         self._embedded = embedded
         self._pictures = PictureStore(link, tenant)
         self._loop = asyncio.get_running_loop()
+        self._store = Store(tenant, link, embedded, self._pictures, lease, remember)
 
     @classmethod
     async def open(
@@ -77,12 +75,16 @@ class RedisHistory:
         timeout: float = 2.0,  # noqa: ASYNC109 - kept as the deadline of every call
         fsync: Fsync = "everysec",
         connections: int = 16,
+        lease: float = LEASE,
+        remember: float = DAY,
     ) -> "RedisHistory":
         """Connect to ``url`` (see ``memory/connect.py``), or to a server kept in ``folder``.
 
         ``timeout`` is every call's deadline in seconds. ``fsync`` is the embedded server's: with
         ``everysec`` a power cut takes the last second, with ``always`` nothing that was
-        acknowledged. Raises ``HistoryUnavailable`` when the server cannot be reached or refuses.
+        acknowledged. ``lease`` and ``remember`` are seconds: how long a claim holds when its
+        holder stands still, and how long an idempotency key is known. Raises
+        ``HistoryUnavailable`` when the server cannot be reached or refuses.
         """
         embedded = None
         if url is None:
@@ -102,28 +104,16 @@ class RedisHistory:
             if embedded is not None:
                 await embedded.aclose()
             raise
-        return cls(link, tenant, embedded)
+        return cls(link, tenant, embedded, lease, remember)
 
     def _key(self, conversation: str, part: str) -> str:
-        return conversation_key(self.tenant, conversation, part)
+        return self._store.key(conversation, part)
 
     async def _read(self, work: Callable[[Redis], Awaitable[T]]) -> T:
-        """Do ``work``, which only reads, once more if an embedded server had died before it."""
-        try:
-            return await self._write(work)
-        except HistoryUnavailable as error:
-            if self._embedded is None or not _is_gone(error):
-                raise
-        return await self._link.run(work)
+        return await self._store.read(work)
 
     async def _write(self, work: Callable[[Redis], Awaitable[T]], limit: float | None = None) -> T:
-        """Do ``work``. An embedded server that has died is started again for the next call."""
-        try:
-            return await self._link.run(work, limit)
-        except HistoryUnavailable as error:
-            if self._embedded is not None and _is_gone(error):
-                await asyncio.to_thread(self._embedded.revive)
-            raise
+        return await self._store.write(work, limit)
 
     async def load(self, conversation: str, *, last: int | None = None) -> Conversation:
         """See ``History.load``. One round trip; no picture's bytes are read."""
@@ -133,34 +123,13 @@ class RedisHistory:
         return loaded
 
     async def _load(self, conversation: str, last: int | None) -> tuple[Conversation, bool]:
-        """Return what is stored, and whether as many turns are there as were written."""
-        turns = self._key(conversation, "turns")
-
         async def work(client: Any) -> list[Any]:
-            # not a MULTI: a server that is full refuses those, and reading must go on. What
-            # others write in between does no harm in this order: each reply can only know more
-            # than the ones before it.
             pipe = client.pipeline(transaction=False)
-            pipe.hget(self._key(conversation, "meta"), "turns")
-            pipe.llen(turns)
-            pipe.lrange(turns, *((1, 0) if last is not None and last < 1 else (-(last or 0), -1)))
-            pipe.hgetall(self._key(conversation, "pictures"))
+            queue_load(pipe, self._store, conversation, last)
             replies: list[Any] = await pipe.execute(raise_on_error=False)
             return replies
 
-        found = await self._read(work)
-        for value in found:
-            if isinstance(value, rx.ResponseError) and "WRONGTYPE" not in str(value):
-                raise explain(value, self._link.name) from value
-            if isinstance(value, Exception):
-                raise HistoryDamaged(
-                    f"conversation {conversation!r} is not in the form Bifocal stores: another "
-                    "program wrote to its keys"
-                ) from value
-        written, total, records, refs = found
-        total = max(int(total), len(records))
-        count = int(written) if written and written.isdigit() else 0
-        return assembly.conversation(conversation, total, records, refs, count), count <= total
+        return loaded(self._store, conversation, await self._read(work))
 
     async def save(
         self,
@@ -169,77 +138,31 @@ class RedisHistory:
         pictures: tuple[PictureRef, ...] = (),
         blobs: Mapping[str, bytes] | None = None,
         follow: Follow | None = None,
+        *,
+        claim: Claim | None = None,
+        idempotency_key: str | None = None,
     ) -> Turn:
         """See ``History.save``."""
+        once = claim.once if claim else None
+        if idempotency_key is not None and claim is None:
+            shas = [picture.sha256 for picture in pictures]
+            once = Once.of(idempotency_key, turn.question.text, shas)
         given = dict(blobs or {})
-        _check(pictures, given)
-        try:
-            record = pack(turn.to_json())
-        except (TypeError, ValueError) as error:
-            raise HistoryError(
-                f"turn {turn.id!r} is not JSON, it was not stored: {error}"
-            ) from error
-        name, index = encode_name(conversation), index_key(self.tenant)
+        saving = Saving(self._store, conversation, turn, pictures, given, follow, claim, once)
+        saving.check()
+        return await self._write(saving.run)
 
-        async def work(client: Any) -> Turn:
-            await client.zadd(index, {name: turn.at})  # 1.
-            if pictures:
-                stored, count = await self._save_with_pictures(
-                    client, conversation, turn, pictures, given, follow
-                )
-            else:
-                pipe = client.pipeline(transaction=True)
-                self._queue(pipe, conversation, record, assembly.title(turn, ()))
-                stored, count = turn, (await pipe.execute())[0]
-            if count == 1:
-                await client.zadd(index, {name: turn.at})  # 4.
-            return stored
-
-        return await self._write(work)
-
-    async def _save_with_pictures(
+    def claim(
         self,
-        client: Any,
         conversation: str,
-        turn: Turn,
-        pictures: Sequence[PictureRef],
-        blobs: Mapping[str, bytes],
-        follow: Follow | None,
-    ) -> tuple[Turn, int]:
-        """Store a turn and its pictures; return what was stored and the number of turns."""
-        key, name = self._key(conversation, "pictures"), encode_name(conversation)
-        known = await client.hget(key, "life")
-        life = ""
-        abandoned: list[str] = []
-        for _ in range(TRIES):
-            if not life:  # 2.
-                life = known.decode() if known else uuid.uuid4().hex
-                now = await server_time(client)
-                await self._pictures.hold(client, f"{name}/{life}", pictures, blobs, now)
-            async with client.pipeline(transaction=True) as pipe:
-                await pipe.watch(key)
-                last, found = await pipe.hmget(key, "last", "life")
-                if found != known:  # begun, or forgotten, since: another holder
-                    abandoned.append(life)
-                    known, life = found, ""
-                    continue
-                stored, refs = assembly.renumber(
-                    turn, pictures, 1 + await highest(pipe, key, last), follow
-                )
-                pipe.multi()  # 3.
-                self._queue(pipe, conversation, pack(stored.to_json()), assembly.title(turn, refs))
-                for ref in refs:
-                    pipe.hset(key, str(ref.number), pack(ref.to_json()))
-                pipe.hset(key, mapping={"last": refs[-1].number, "life": life})
-                try:
-                    count = (await pipe.execute())[0]
-                except rx.WatchError:
-                    continue
-            for sha in {ref.sha256 for ref in refs} if abandoned else ():
-                for stale in abandoned:
-                    await self._pictures.release(client, sha, f"{name}/{stale}")
-            return stored, count
-        raise rx.WatchError("pictures")
+        turn: str,
+        *,
+        last: int | None = None,
+        wait: float = 0.0,
+        once: Once | None = None,
+    ) -> AbstractAsyncContextManager[Claim]:
+        """See ``History.claim``. One round trip to take and load; saving gives it back."""
+        return Lease(self._store, conversation, turn, last, wait, once).held()
 
     async def complete(
         self,
@@ -252,7 +175,7 @@ class RedisHistory:
     ) -> Turn | None:
         """See ``History.complete`` and ``memory/completing.py``."""
         given = dict(blobs or {})
-        _check(pictures, given)
+        Saving(self._store, conversation, turn, pictures, given).check()
 
         async def work(client: Any) -> Turn | None:
             return await complete(
@@ -277,13 +200,6 @@ class RedisHistory:
         from memory.langchain_history import RedisChatMessageHistory
 
         return RedisChatMessageHistory(self, conversation, self._loop, **options)
-
-    def _queue(self, pipe: Any, conversation: str, record: bytes, title: str) -> None:
-        """Queue a turn. The first reply is the number of turns."""
-        meta = self._key(conversation, "meta")
-        pipe.rpush(self._key(conversation, "turns"), record)
-        pipe.hincrby(meta, "turns", 1)
-        pipe.hsetnx(meta, "title", title.encode(errors="replace"))
 
     async def picture(self, conversation: str, number: int) -> bytes:
         """See ``History.picture``."""
@@ -385,7 +301,7 @@ class RedisHistory:
             raise ConversationNotFound(_nowhere(conversation))
 
     async def _forget(self, client: Any, conversation: str) -> bool:
-        keys = [self._key(conversation, part) for part in ("turns", "pictures", "meta")]
+        keys = [self._key(conversation, part) for part in (*PARTS, "lease")]
         # 1. everything of the conversation's own, at once
         refs, removed = await removal.take(client, keys, keys[1])
         # 2. its holds; a crash before their end leaves orphans for the sweep
@@ -443,23 +359,3 @@ class RedisHistory:
 
 def _nowhere(conversation: str) -> str:
     return f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
-
-
-def _is_gone(error: HistoryUnavailable) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, rx.ConnectionError) and not isinstance(
-        cause, rx.AuthenticationError | rx.BusyLoadingError | rx.MaxConnectionsError
-    )
-
-
-def _check(pictures: Sequence[PictureRef], blobs: Mapping[str, bytes]) -> None:
-    """Refuse bytes that are not those their hash names, before anything is written."""
-    for picture in pictures:
-        data = blobs.get(picture.sha256)
-        if data is not None and (
-            len(data) != picture.bytes or hashlib.sha256(data).hexdigest() != picture.sha256
-        ):
-            raise HistoryDamaged(
-                f"the bytes given for picture {picture.number} are not those of its SHA-256 "
-                f"{picture.sha256[:12]}…: nothing was stored"
-            )

@@ -1,0 +1,74 @@
+"""How a conversation is read: what is asked of Redis, and what its replies mean.
+
+Knows nothing of writing; what the records say is ``memory/assembly.py``'s.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis import exceptions as rx
+
+from memory import assembly
+from memory.client import explain
+from memory.errors import HistoryDamaged
+from memory.messages import Conversation, Turn
+from memory.store import Store
+
+CHUNK = 200  #: turns read at once while one is looked for
+
+
+def queue_load(pipe: Any, store: Store, conversation: str, last: int | None) -> None:
+    """Queue what :func:`loaded` reads: the last ``last`` turns, and the pictures' references.
+
+    Not for a MULTI: a server that is full refuses those, and reading must go on. What others
+    write in between does no harm in this order: each reply can only know more than the ones
+    before it.
+    """
+    turns = store.key(conversation, "turns")
+    pipe.hget(store.key(conversation, "meta"), "turns")
+    pipe.llen(turns)
+    pipe.lrange(turns, *((1, 0) if last is not None and last < 1 else (-(last or 0), -1)))
+    pipe.hgetall(store.key(conversation, "pictures"))
+
+
+def loaded(store: Store, conversation: str, replies: Sequence[Any]) -> tuple[Conversation, bool]:
+    """Return what is stored, and whether as many turns are there as were written.
+
+    Raises the first error among the replies as one of this package's.
+    """
+    for value in replies:
+        if isinstance(value, rx.ResponseError) and "WRONGTYPE" not in str(value):
+            raise explain(_plain(value), store.link.name) from value
+        if isinstance(value, Exception):
+            raise HistoryDamaged(
+                f"conversation {conversation!r} is not in the form Bifocal stores: another "
+                "program wrote to its keys"
+            ) from value
+    written, total, records, refs = replies
+    total = max(int(total), len(records))
+    count = int(written) if written and written.isdigit() else 0
+    return assembly.conversation(conversation, total, records, refs, count), count <= total
+
+
+def _plain(error: rx.ResponseError) -> rx.ResponseError:
+    """Return an error from within a script as the error of a command that it is."""
+    if "OOM" in str(error):
+        return rx.OutOfMemoryError(str(error))
+    if "READONLY" in str(error):
+        return rx.ReadOnlyError(str(error))
+    return error
+
+
+async def find_turn(client: Any, key: str, id: str) -> tuple[int, Turn | None]:
+    """Return the place (from 0) and the turn of an id among the records of ``key``, the last ones
+    first; ``(-1, None)`` when there is none."""
+    end = int(await client.llen(key))
+    while end > 0:
+        start = max(0, end - CHUNK)
+        records = await client.lrange(key, start, end - 1)
+        for place in range(len(records) - 1, -1, -1):
+            turn = assembly.read_turn(records[place])
+            if turn is not None and turn.id == id:
+                return start + place, turn
+        end = start
+    return -1, None

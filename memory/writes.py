@@ -1,0 +1,186 @@
+"""How a turn is stored: whole or not at all, once, and only by whoever holds the conversation.
+
+A turn is one MULTI on the conversation's own slot. What lies elsewhere is written around it, so
+that a crash at any point leaves something superfluous and never something missing:
+
+1. the tenant's list of conversations gains the name (an entry without turns is not shown);
+2. pictures: their holder, then their bytes (an orphan is swept);
+3. MULTI: the turn, the new pictures' references, the counters, the title; with a claim also the
+   end of its lease, with an idempotency key its record. WATCH guards what was read before: that no
+   later token was given (``memory/lease.py``), the key's record, the next picture's number;
+4. the list again, if this was the first turn: a ``forget`` at the same moment may have removed
+   the entry of step 1. ``forget`` looks for turns after it removed an entry, and puts it back.
+
+Knows nothing of reading conversations, nor of models and channels.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis import exceptions as rx
+
+from memory import assembly
+from memory.claims import Claim, Once
+from memory.errors import HistoryDamaged, HistoryError, TurnOvertaken
+from memory.history import Follow
+from memory.messages import PictureRef, Turn
+from memory.pictures import TRIES, highest, server_time
+from memory.reads import find_turn
+from memory.records import encode_name, index_key, pack
+from memory.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """A turn on its way into the store: what ``History.save`` was given."""
+
+    store: Store
+    conversation: str
+    turn: Turn
+    pictures: Sequence[PictureRef] = ()
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+    follow: Follow | None = None
+    claim: Claim | None = None
+    once: Once | None = None
+
+    def check(self) -> None:
+        """Refuse, before anything is written, what is not JSON and bytes not of their hash."""
+        try:
+            pack(self.turn.to_json())
+        except (TypeError, ValueError) as error:
+            raise HistoryError(
+                f"turn {self.turn.id!r} is not JSON, it was not stored: {error}"
+            ) from error
+        for picture in self.pictures:
+            data = self.blobs.get(picture.sha256)
+            if data is not None and (
+                len(data) != picture.bytes or hashlib.sha256(data).hexdigest() != picture.sha256
+            ):
+                raise HistoryDamaged(
+                    f"the bytes given for picture {picture.number} are not those of its SHA-256 "
+                    f"{picture.sha256[:12]}…: nothing was stored"
+                )
+
+    async def run(self, client: Any) -> Turn:
+        """Store it; return what was stored, or what was before under the same key."""
+        index, name = index_key(self.store.tenant), encode_name(self.conversation)
+        if self._again is None:
+            await client.zadd(index, {name: self.turn.at})  # 1.
+        stored, count = await self._store(client, name)
+        if count == 1 and self._again is None:
+            await client.zadd(index, {name: self.turn.at})  # 4.
+        return stored
+
+    @property
+    def _again(self) -> Turn | None:
+        return self.claim.again if self.claim else None
+
+    def _key(self, part: str) -> str:
+        return self.store.key(self.conversation, part)
+
+    async def _store(self, client: Any, name: str) -> tuple[Turn, int]:
+        """Return what was stored, and how many turns there are."""
+        life, known, abandoned = "", await self._begin(client), list[str]()
+        for _ in range(TRIES):
+            if self.pictures and not life:  # 2.
+                life = known.decode() if known else uuid.uuid4().hex
+                now = await server_time(client)
+                await self.store.pictures.hold(
+                    client, f"{name}/{life}", self.pictures, self.blobs, now
+                )
+            async with client.pipeline(transaction=True) as pipe:
+                before = await self._guard(pipe)
+                if before is not None:
+                    return await self._as_it_was(client, before), 0
+                last, found = None, known
+                if self.pictures:
+                    last, found = await pipe.hmget(self._key("pictures"), "last", "life")
+                if found != known:  # begun, or forgotten, since: another holder
+                    abandoned.append(life)
+                    known, life = found, ""
+                    continue
+                first = 1 + await highest(pipe, self._key("pictures"), last)
+                stored, refs = assembly.renumber(self.turn, self.pictures, first, self.follow)
+                done = await self._until(pipe)
+                pipe.multi()  # 3.
+                self._queue(pipe, stored, refs, life, done)
+                try:
+                    count = (await pipe.execute())[0]
+                except rx.WatchError:
+                    continue
+            if self.claim:
+                self.claim.saved = True
+            for sha in {ref.sha256 for ref in refs} if abandoned else ():
+                for stale in abandoned:
+                    await self.store.pictures.release(client, sha, f"{name}/{stale}")
+            return stored, count
+        raise rx.WatchError("turn")
+
+    async def _begin(self, client: Any) -> bytes | None:
+        """Return the holder of pictures, if there are some to hold and the claim still counts."""
+        if not self.pictures:
+            return None
+        pipe = client.pipeline(transaction=False)
+        pipe.hget(self._key("pictures"), "life")
+        pipe.hget(self._key("meta"), "fence")
+        life, fence = await pipe.execute()
+        self._check_token(fence)
+        found: bytes | None = life
+        return found
+
+    async def _guard(self, pipe: Any) -> str | None:
+        """Watch what the transaction rests on; return the turn that the key was before, if any."""
+        watched = [self._key("pictures")] if self.pictures else []
+        if self.claim:
+            watched.append(self._key("meta"))
+        if self._again:
+            watched.append(self._key("turns"))
+        if self.once and not self.claim:
+            watched.append(self._key("keys"))
+        if not watched:
+            return None
+        await pipe.watch(*watched)
+        if self.claim:
+            self._check_token(await pipe.hget(self._key("meta"), "fence"))
+        if self.once and not self.claim:
+            record = await pipe.hget(self._key("keys"), self.once.key)
+            return self.once.done(record, await server_time(pipe))
+        return None
+
+    def _check_token(self, fence: bytes | None) -> None:
+        if self.claim and (fence is None or fence.decode() != self.claim.token):
+            raise TurnOvertaken(
+                f"conversation {self.conversation!r} went on without this turn, which stood still "
+                "for too long or was forgotten: nothing of it was stored, ask again"
+            )
+
+    async def _until(self, pipe: Any) -> float:
+        """Return until when the key is known (server's clock, s)."""
+        return await server_time(pipe) + self.store.remember if self.once else 0.0
+
+    async def _as_it_was(self, client: Any, id: str) -> Turn:
+        _, turn = await find_turn(client, self._key("turns"), id)
+        return turn or self.turn
+
+    def _queue(
+        self, pipe: Any, turn: Turn, refs: Sequence[PictureRef], life: str, until: float
+    ) -> None:
+        """Queue the transaction. The first reply is the number of turns."""
+        turns, meta, pictures = (self._key(part) for part in ("turns", "meta", "pictures"))
+        if self._again is None:
+            pipe.rpush(turns, pack(turn.to_json()))
+            pipe.hincrby(meta, "turns", 1)
+            pipe.hsetnx(meta, "title", assembly.title(turn, refs).encode(errors="replace"))
+        for ref in refs:
+            pipe.hset(pictures, str(ref.number), pack(ref.to_json()))
+        if refs:
+            pipe.hset(pictures, mapping={"last": refs[-1].number, "life": life})
+        if self.once:
+            pipe.hset(self._key("keys"), self.once.key, self.once.record(until, turn.id))
+            pipe.expire(self._key("keys"), int(self.store.remember) + 1)
+        if self.claim:
+            pipe.delete(self._key("lease"))
+            pipe.persist(meta)

@@ -1,0 +1,142 @@
+"""One turn at a time, and a repeated question is one turn: as the Python interface shows it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from PIL import Image
+from pydantic import ConfigDict, Field
+
+from bot import Answer, AsyncChatBot, ChatBot, Cited, Done, EvidenceFound, Notice, Token, TurnError
+from memory.errors import ConversationBusy, KeyReused, TurnInFlight
+
+KEYS = 200 if os.environ.get("BIFOCAL_FULL") else 6
+
+
+class Writer(BaseChatModel):
+    """A real chat model that says "Seen.", or fails or stalls after its first word."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    reads_evidence: ClassVar[bool] = False
+    pictures: bool = False
+    max_pictures: int = 4
+    context_tokens: int = 8192
+    fails: bool = False
+    stalls: bool = False
+    seen: list[list[BaseMessage]] = Field(default_factory=list)
+    asked: asyncio.Event = Field(default_factory=asyncio.Event)
+
+    @property
+    def _llm_type(self) -> str:
+        return "writer"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        self.seen.append(messages)
+        self.asked.set()
+        yield ChatGenerationChunk(message=AIMessageChunk(content="Seen"))
+        if self.fails:
+            raise ConnectionResetError("the server hung up")
+        if self.stalls:
+            await asyncio.sleep(3600)
+        yield ChatGenerationChunk(message=AIMessageChunk(content="."))
+
+
+def told(answer: Answer) -> dict[str, Any]:
+    """What an answer says, but for its timings."""
+    return {k: v for k, v in answer.to_json().items() if k != "timings"}
+
+
+async def test_a_repeat_gets_the_stored_answer_and_its_events_again(open_bot: Any) -> None:
+    """Same turn id, same words, ledger and citations; the model is not asked again."""
+    red = Image.new("RGB", (40, 30), "red")
+    async with open_bot() as bot:
+        asked: dict[str, Any] = {"images": [red], "idempotency_key": "k"}
+        first = [e async for e in bot.stream("How tall is the lighthouse?", **asked)]
+        again = [e async for e in bot.stream("How tall is the lighthouse?", **asked)]
+        assert isinstance(first[-1], Done)
+        assert isinstance(again[-1], Done)
+        assert told(again[-1].answer) == told(first[-1].answer)
+        assert isinstance(again[0], EvidenceFound)
+        assert [e.text for e in again if isinstance(e, Token)] == [first[-1].answer.text]
+        cited = [[e.citation for e in es if isinstance(e, Cited)] for es in (first, again)]
+        assert cited[0] == cited[1] != []
+        assert (await bot.conversation(first[-1].answer.conversation)).total == 1
+        answer = again[-1].answer
+        for citation in answer.citations:
+            if citation.media is not None and answer.media is not None:
+                assert answer.media(citation)
+        with pytest.raises(KeyReused):
+            await bot.ask("How old is the lighthouse?", images=[red], idempotency_key="k")
+
+
+async def test_many_at_once_under_one_key_are_one_turn(open_bot: Any) -> None:
+    """5 at once for each key: one is answered, the others are told that it is in flight."""
+    async with open_bot(Writer()) as bot:
+        for key in range(KEYS):
+            replies = await asyncio.gather(
+                *(bot.ask(f"What is {key}?", idempotency_key=f"k{key}") for _ in range(5)),
+                return_exceptions=True,
+            )
+            answers = [reply for reply in replies if isinstance(reply, Answer)]
+            assert len({answer.turn for answer in answers}) == 1
+            assert all(isinstance(r, Answer | TurnInFlight) for r in replies)
+            assert (await bot.conversation(answers[0].conversation)).total == 1
+
+
+async def test_a_turn_that_failed_may_be_asked_again_under_its_key(open_bot: Any) -> None:
+    """Nothing was saved, so nothing is repeated."""
+    async with open_bot(Writer(fails=True)) as bot:
+        with pytest.raises(TurnError):
+            await bot.ask("What is this?", conversation="c", idempotency_key="k")
+        async with open_bot(Writer()) as second:
+            answer = await second.ask("What is this?", conversation="c", idempotency_key="k")
+    assert answer.text == "Seen."
+
+
+async def test_a_second_turn_waits_or_is_told_that_the_conversation_is_busy(open_bot: Any) -> None:
+    """The setting busy_seconds says for how long."""
+    model = Writer(stalls=True)
+    async with open_bot(model, busy_seconds=0.05) as bot:
+        first = asyncio.create_task(bot.ask("What is this?", conversation="c"))
+        await model.asked.wait()
+        with pytest.raises(ConversationBusy, match="try again in"):
+            await bot.ask("And this?", conversation="c")
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        saved = await bot.conversation("c")
+    assert saved.total == 0
+
+
+async def test_turns_that_come_at_once_see_one_another(open_bot: Any) -> None:
+    """The later ones have the earlier ones in their prompt."""
+    model = Writer()
+    async with open_bot(model) as bot:
+        await asyncio.gather(*(bot.ask(f"Question {n}?", conversation="c") for n in range(4)))
+    assert sorted(len(messages) for messages in model.seen) == [2, 4, 6, 8]
+    assert not any(isinstance(m, AIMessageChunk) for m in model.seen[0])
+
+
+def test_the_synchronous_bot_repeats_too(demo_library: Path) -> None:
+    """ask, then stream, under one key."""
+    with ChatBot.open(demo_library) as bot:
+        answer = bot.ask("How tall is the lighthouse?", conversation="c", idempotency_key="k")
+        events = list(
+            bot.stream("How tall is the lighthouse?", conversation="c", idempotency_key="k")
+        )
+        assert isinstance(events[-1], Done)
+        assert events[-1].answer.turn == answer.turn
+        assert bot.conversation("c").total == 1
+        assert not any(isinstance(e, Notice) for e in events)
+        assert isinstance(bot._bot, AsyncChatBot)
