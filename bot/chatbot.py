@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from bot.edits import AsyncEdits, Edits
 from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Done, Event
 from bot.settings import Settings
@@ -38,7 +39,7 @@ Callbacks = Sequence["BaseCallbackHandler"]
 T = TypeVar("T")
 
 
-class AsyncChatBot:
+class AsyncChatBot(AsyncEdits):
     """Answers questions about a library, and remembers conversations.
 
     Get one from :meth:`ChatBot.aopen`. One bot may run many turns at once.
@@ -168,7 +169,7 @@ class AsyncChatBot:
             raise TurnError("load", str(error)) from error
 
 
-class ChatBot:
+class ChatBot(Edits):
     """Answers questions about a library, and remembers conversations.
 
     ``bot = ChatBot.open("library/")`` for ordinary code and notebooks;
@@ -176,7 +177,7 @@ class ChatBot:
     """
 
     def __init__(self, bot: AsyncChatBot, portal: "BlockingPortal", closing: ExitStack) -> None:
-        self._bot = bot
+        self._bot: AsyncChatBot = bot
         self._portal = portal
         self._closing = closing
         self._closed = False
@@ -258,7 +259,7 @@ class ChatBot:
         callbacks: Callbacks = (),
     ) -> Iterator[Event]:
         """Ask, and yield the turn's events as they come. See :meth:`AsyncChatBot.stream`."""
-        events = _Events(
+        yield from self._pull(
             self._bot.stream(
                 text,
                 images=images,
@@ -267,6 +268,9 @@ class ChatBot:
                 callbacks=callbacks,
             )
         )
+
+    def _pull(self, flow: AsyncGenerator[Event, None]) -> Iterator[Event]:
+        events = _Events(flow)
         try:
             while (event := self._run(events.next)) is not None:
                 yield event

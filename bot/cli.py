@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bot.cli_conversation_edits import add_commands
 from bot.cli_conversations import conversations_app, existing
 from bot.cli_models import models_app
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
 )
+add_commands(conversations_app)
 app.add_typer(conversations_app, name="conversations")
 app.add_typer(models_app, name="models")
 

@@ -1,7 +1,7 @@
-"""``bifocal conversations``: list, search, show, rename and forget conversations.
+"""``bifocal conversations``: list, search and show conversations.
 
-Reads options and prints; knows nothing of how anything is done. What is slow to import is imported
-by the command that needs it.
+Reads options and prints; knows nothing of how anything is done. What changes conversations is in
+``bot/cli_conversation_edits.py``. What is slow to import is imported by the command that needs it.
 """
 
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PAGE_SIZE = 20
 
 conversations_app = typer.Typer(
-    help="List, search, show, rename and forget conversations.\n\n"
+    help="List, search, show, change and forget conversations.\n\n"
     "Without a command: the list, the last one first.\n\n"
     "    bifocal conversations --page 2\n\n"
     "    bifocal conversations search lighthouse",
@@ -138,24 +138,6 @@ def show_conversation(
         )
     else:
         print_conversation(_console(), found)
-
-
-@conversations_app.command("rename")
-def rename_conversation(
-    name: NameArgument,
-    title: Annotated[str, typer.Argument(help="The new title, on one line.")],
-    library: LibraryOption = None,
-) -> None:
-    """Give a conversation another title; its name stays."""
-    with_history(library, lambda history: history.rename(name, title))
-    _console().print(f"Conversation {name} has a new title.", markup=False)
-
-
-@conversations_app.command("forget")
-def forget_conversation(name: NameArgument, library: LibraryOption = None) -> None:
-    """Remove a conversation, and the pictures that no other one holds."""
-    with_history(library, lambda history: history.forget(name))
-    _console().print(f"Forgot conversation {name}.", markup=False)
 
 
 def existing(total: int, name: str) -> None:

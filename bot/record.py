@@ -42,7 +42,7 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         notices=state.notices,
         timings=state.timings,
         conversation=state.conversation_id,
-        turn=state.id,
+        turn=state.turn,
         model=parts.model_name,
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
         media=partial(_media, parts.library, shown),
@@ -58,12 +58,17 @@ def _media(library: Library, shown: Mapping[str, bytes], citation: Citation) -> 
 
 
 def record(state: TurnState, answer: Answer) -> Turn:
-    """Return what memory keeps of a turn."""
+    """Return what memory keeps of a turn. One that was answered again keeps its id, its time and
+    its pictures, and says when that was."""
+    again = state.claim.again if state.claim else None
+    own = [ref.number for ref in state.claim.own] if state.claim else []
+    numbers = dict.fromkeys([*own, *(p.ref.number for p in state.pictures)])
+    now = time.time()
     return Turn(
-        id=state.id,
-        question=Message(state.question, tuple(p.ref.number for p in state.pictures)),
+        id=state.turn,
+        question=Message(state.question, tuple(numbers)),
         answer=Message(answer.text),
-        at=time.time(),
+        at=again.at if again else now,
         citations=tuple(c.to_json() for c in answer.citations),
         ledger={
             "evidence": [entry.to_json() for entry in answer.evidence],
@@ -72,6 +77,7 @@ def record(state: TurnState, answer: Answer) -> Turn:
             "found": answer.found,
             "query": state.query.text,
             "about": state.about,
+            **({"again": now} if again else {}),
         },
     )
 

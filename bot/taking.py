@@ -19,14 +19,14 @@ from bot.events import Answer, Cited, Done, Event, EvidenceFound, Notice, Token
 from bot.record import answer_again
 from bot.turn_state import Parts, TurnState
 from memory.claims import Claim, Once
-from memory.errors import ConversationBusy, HistoryError, KeyReused
+from memory.errors import ConversationBusy, HistoryError, KeyReused, TurnNotFound
 from memory.messages import Turn
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseCallbackHandler
 
 #: Errors of a claim that a caller acts upon; any other is an error of the step "load"
-PASSED_ON = (ConversationBusy, KeyReused)
+PASSED_ON = (ConversationBusy, KeyReused, TurnNotFound)
 
 Chain = Runnable[TurnState, Event | TurnState]
 
@@ -43,23 +43,31 @@ async def take_turn(
     state: TurnState,
     key: str | None = None,
     callbacks: "Sequence[BaseCallbackHandler]" = (),
+    again: str | None = None,
+    keep: bool = False,
 ) -> AsyncGenerator[Event, None]:
     """Yield the events of the turn of ``state``, or those of the turn that it was before.
 
+    ``again`` is the id of a turn that this one replaces, ``keep`` says that its question stays.
     Raises ``TurnError``, or one of :data:`PASSED_ON`.
     """
     once = Once.of(key, state.question, [p.sha256 for p in state.given]) if key else None
     async with AsyncExitStack() as stack:
         began = time.perf_counter()
-        claim = await _claim(parts, state, once, stack)
+        claim = await _claim(parts, state, once, again, stack)
         spent = {"load": (time.perf_counter() - began) * 1000}
         if claim.answered is not None:
             answer = await _as_it_was(parts, state.conversation_id, claim.answered)
             for event in events_again(answer):
                 yield event
             return
+        state = replace(state, claim=claim, timings=spent)
+        if claim.again is not None and keep:
+            state = replace(state, question=claim.again.question.text)
+        if not (state.question or state.given or claim.own):
+            raise TurnError("load", "nothing was asked: give a text, a picture, or both")
         flow = chain.astream(
-            replace(state, claim=claim, timings=spent),
+            state,
             config={"callbacks": list(callbacks), "run_name": "turn"},
         )
         try:
@@ -71,13 +79,16 @@ async def take_turn(
             raise
 
 
-async def _claim(parts: Parts, state: TurnState, once: Once | None, stack: AsyncExitStack) -> Claim:
+async def _claim(
+    parts: Parts, state: TurnState, once: Once | None, again: str | None, stack: AsyncExitStack
+) -> Claim:
     claiming = parts.history.claim(
         state.conversation_id,
         state.id,
         last=parts.settings.history_turns,
         wait=parts.settings.busy_seconds,
         once=once,
+        again=again,
     )
     try:
         return await stack.enter_async_context(claiming)

@@ -40,6 +40,7 @@ from bot.turn_state import (
     new_picture,
     shown_evidence,
 )
+from memory.messages import PictureRef
 from retrievers.evidence import Evidence, Query
 from retrievers.fusion import merge
 from retrievers.imaging import encode, read_picture, shrink
@@ -86,13 +87,13 @@ class Steps:
         first = max((p.number for p in conversation.pictures), default=0) + 1
         pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
         known = {p.number: p for p in conversation.pictures}
+        for ref in state.claim.own if state.claim else ():
+            pictures.append(await self._earlier(state.conversation_id, ref))
         reference = pictures_meant(state.question, conversation.pictures, [p.ref for p in pictures])
         recalled = [n for n in reference.numbers if n in known]
         most = max(0, self.parts.settings.pictures_per_turn - len(pictures))
         for number in recalled[:most]:
-            data = await self.parts.history.picture(state.conversation_id, number)
-            decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
-            pictures.append(PictureInTurn(known[number], decoded, new=False))
+            pictures.append(await self._earlier(state.conversation_id, known[number]))
         notices = [*conversation.notices, *unclear(reference)]
         if len(recalled) > most:
             notices.append(f"only {most} of the {len(recalled)} earlier pictures were looked at")
@@ -103,6 +104,12 @@ class Steps:
         yield replace(
             state, conversation=conversation, pictures=tuple(pictures), notices=tuple(notices)
         )
+
+    async def _earlier(self, conversation: str, ref: PictureRef) -> PictureInTurn:
+        """Return a picture that the conversation has already."""
+        data = await self.parts.history.picture(conversation, ref.number)
+        decoded = await asyncio.to_thread(read_picture, data, name=ref.name)
+        return PictureInTurn(ref, decoded, new=False)
 
     async def encode(self, state: TurnState) -> Flow:
         """2: make vectors of the words and the pictures, and read the writing in the pictures."""

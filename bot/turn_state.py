@@ -82,6 +82,11 @@ class TurnState:
     notices: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def turn(self) -> str:
+        """The id under which the turn is stored: an earlier one's when it is answered again."""
+        return self.claim.again.id if self.claim and self.claim.again else self.id
+
 
 def new_picture(number: int, given: DecodedPicture) -> PictureInTurn:
     """Return a picture that just came in, under the number that it will keep."""

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from memory.claims import Claim, Once
 from memory.errors import (
     ConversationBusy,
+    ConversationExists,
     ConversationNotFound,
     HistoryDamaged,
     HistoryError,
     HistoryUnavailable,
     KeyReused,
     TurnInFlight,
+    TurnNotFound,
     TurnOvertaken,
 )
 from memory.found import Found, SearchResult
@@ -33,6 +35,7 @@ __all__ = [
     "Claim",
     "Conversation",
     "ConversationBusy",
+    "ConversationExists",
     "ConversationNotFound",
     "EmbeddedRedis",
     "Found",
@@ -51,6 +54,7 @@ __all__ = [
     "Summary",
     "Turn",
     "TurnInFlight",
+    "TurnNotFound",
     "TurnOvertaken",
     "refer",
 ]

@@ -76,6 +76,27 @@ def conversation(
     return Conversation(name, tuple(turns), tuple(pictures), total, tuple(notices))
 
 
+def until(
+    whole: Conversation, turn: str, last: int | None
+) -> tuple[Conversation, Turn, tuple[PictureRef, ...]] | None:
+    """Return a conversation as it was before a turn (its last ``last`` turns), the turn, and the
+    pictures that came with it; ``None`` when it has no such turn."""
+    place = next((p for p, found in enumerate(whole.turns) if found.id == turn), -1)
+    if place < 0:
+        return None
+    found, before = whole.turns[place], whole.turns[:place]
+    known = {number for t in before for number in (*t.question.pictures, *t.answer.pictures)}
+    named = {number for t in whole.turns[place:] for number in t.question.pictures} - known
+    own = {number for number in found.question.pictures if number not in known}
+    conversation = replace(
+        whole,
+        turns=before[max(0, len(before) - last) :] if last is not None else before,
+        pictures=tuple(p for p in whole.pictures if p.number not in named),
+        total=place,
+    )
+    return conversation, found, tuple(p for p in whole.pictures if p.number in own)
+
+
 def renumber(
     turn: Turn, pictures: Sequence[PictureRef], first: int, follow: Follow | None = None
 ) -> tuple[Turn, tuple[PictureRef, ...]]:

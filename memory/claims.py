@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memory.errors import KeyReused
-from memory.messages import Conversation, Turn
+from memory.messages import Conversation, PictureRef, Turn
 
 LEASE = 15.0  #: seconds for which a claim holds without being renewed
 DAY = 86400.0  #: seconds for which an idempotency key is remembered
@@ -21,8 +21,8 @@ class Claim:
 
     ``conversation`` was loaded under the lease: nobody else writes to it. ``answered`` is the turn
     that this question already was, under the same idempotency key; there is no lease then, and
-    nothing to do. ``again`` is the turn that is answered again, ``own`` the numbers of the
-    pictures that came with it; ``conversation`` then ends before it. ``saved`` turns true with the
+    nothing to do. ``again`` is the turn that is answered again, ``own`` the pictures that came
+    with it; ``conversation`` then ends before it. ``saved`` turns true with the
     turn's transaction.
     """
 
@@ -32,7 +32,7 @@ class Claim:
     once: "Once | None" = None
     answered: Turn | None = None
     again: Turn | None = None
-    own: tuple[int, ...] = ()
+    own: tuple[PictureRef, ...] = ()
     saved: bool = False
 
 

@@ -4,6 +4,8 @@ HistoryError
 ├── HistoryUnavailable      Redis cannot be reached, refuses the login, or cannot store
 ├── HistoryDamaged          a stored record cannot be read
 ├── ConversationNotFound    no conversation of that name
+├── ConversationExists      there is one of that name already
+├── TurnNotFound            the conversation has no turn of that id
 ├── ConversationBusy        another turn is under way; ``retry_after`` says when to ask again
 │   └── TurnInFlight        it is this very question that is being answered
 ├── KeyReused               an idempotency key came with another question than before
@@ -27,6 +29,14 @@ class HistoryDamaged(HistoryError):
 
 class ConversationNotFound(HistoryError):
     """No conversation of that name."""
+
+
+class ConversationExists(HistoryError):
+    """There is a conversation of that name already."""
+
+
+class TurnNotFound(HistoryError):
+    """The conversation has no turn of that id."""
 
 
 class ConversationBusy(HistoryError):

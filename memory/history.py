@@ -58,6 +58,7 @@ class History(Protocol):
         last: int | None = None,
         wait: float = 0.0,
         once: Once | None = None,
+        again: str | None = None,
     ) -> AbstractAsyncContextManager[Claim]:
         """Take the next turn of a conversation, under the id ``turn``, and load its last turns.
 
@@ -68,6 +69,26 @@ class History(Protocol):
         ``once`` is an idempotency key and its question. While that question is being answered
         ``TurnInFlight`` is raised, after it the claim is the turn that it was (``answered``), and
         with another question ``KeyReused`` is raised.
+
+        ``again`` is the id of a turn that is answered again: the conversation is then what was
+        said before it, and what is saved under the claim takes its place. ``TurnNotFound`` when
+        there is none.
+        """
+        ...
+
+    async def delete_turn(self, conversation: str, turn: str) -> None:
+        """Remove a turn by its id, with its pictures unless another turn names them.
+
+        Numbers of pictures stay what they are. Raises ``TurnNotFound`` when there is none.
+        """
+        ...
+
+    async def fork(self, conversation: str, name: str, *, turn: str | None = None) -> int:
+        """Copy a conversation, up to and with a turn (by its id; all of it unless given), under
+        another name; return how many turns were copied.
+
+        The copy holds its pictures itself: forgetting the one harms nothing of the other. Raises
+        ``ConversationNotFound``, ``TurnNotFound``, or ``ConversationExists`` for a taken name.
         """
         ...
 

@@ -19,7 +19,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from memory import assembly
 from memory.claims import Claim, Once, reused
+from memory.edits import turn_not_found
 from memory.errors import ConversationBusy, HistoryUnavailable, TurnInFlight
 from memory.messages import Conversation, Turn
 from memory.reads import find_turn, loaded, queue_load
@@ -89,7 +91,7 @@ class Lease:
     """The next turn of one conversation, under the id ``turn``, to be claimed.
 
     ``last`` is how many of its turns are loaded with it, ``wait`` for how many seconds it waits
-    for another turn.
+    for another turn, ``again`` the id of the turn that is answered again.
     """
 
     store: Store
@@ -98,6 +100,7 @@ class Lease:
     last: int | None = None
     wait: float = 0.0
     once: Once | None = None
+    again: str | None = None
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Claim]:
@@ -108,12 +111,20 @@ class Lease:
             return
         renewing = asyncio.create_task(self._renew(claim))
         try:
+            if self.again is not None:
+                self._go_back(claim, self.again)
             yield claim
         finally:
             renewing.cancel()
             if not claim.saved:
                 with contextlib.suppress(HistoryUnavailable):  # it ends by itself
                     await self._release()
+
+    def _go_back(self, claim: Claim, turn: str) -> None:
+        found = assembly.until(claim.conversation, turn, self.last)
+        if found is None:
+            raise turn_not_found(self.conversation, turn)
+        claim.conversation, claim.again, claim.own = found
 
     async def _take(self) -> Claim:
         clock = asyncio.get_running_loop().time
@@ -146,7 +157,8 @@ class Lease:
             pipe = client.pipeline(transaction=False)
             keys = self._keys("lease", "meta", "keys")
             pipe.eval(ACQUIRE, 3, *keys, self.turn, self._lasts, key, body, remember)
-            queue_load(pipe, self.store, self.conversation, self.last)
+            last = self.last if self.again is None else None
+            queue_load(pipe, self.store, self.conversation, last)
             replies: list[Any] = await pipe.execute(raise_on_error=False)
             return replies
 

@@ -13,7 +13,9 @@ What a crash left over, :meth:`PictureStore.sweep` removes: holds that no conver
 that are older than an hour, so not those of a turn that is just being written.
 """
 
+import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +28,7 @@ from memory.messages import PictureRef
 from memory.records import picture_key, picture_pattern
 
 GRACE = 3600.0  #: seconds for which a hold needs no conversation behind it
-TRIES = 8  #: attempts at a transaction that others keep interrupting
+TRIES = 16  #: attempts at a transaction that others keep interrupting
 
 Backed = Callable[[str, str], Awaitable[bool]]  #: (holder, sha256) -> does a conversation hold it?
 
@@ -74,6 +76,24 @@ class PictureStore:
             for sha in missing:
                 pipe.set(self._key(sha, "bytes"), blobs[sha])
             await pipe.execute()
+
+    async def share(
+        self, client: Any, holder: str, picture: PictureRef, data: bytes | None, now: float
+    ) -> bool:
+        """Note another holder of a picture, and store ``data`` if it is not there yet.
+
+        Return whether it is held: one whose bytes are gone stays as it is, a caption.
+        """
+        if data is not None:
+            await self.hold(client, holder, [picture], {picture.sha256: data}, now)
+            return True
+        pipe = client.pipeline(transaction=False)
+        pipe.zadd(self._key(picture.sha256, "holders"), {holder: now})
+        pipe.exists(self._key(picture.sha256, "bytes"))
+        if not (await pipe.execute())[1]:
+            await self.release(client, picture.sha256, holder)
+            return False
+        return True
 
     async def read(self, picture: PictureRef) -> bytes:
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone or not what they were."""
@@ -131,6 +151,12 @@ class PictureStore:
                 if sha not in seen:
                     seen.add(sha)
                     yield sha
+
+
+async def make_way(attempt: int) -> None:
+    """Wait before another attempt at a transaction: not at all at first, 50 ms at most."""
+    if attempt:
+        await asyncio.sleep(random.random() * min(0.05, 0.001 * 2**attempt))
 
 
 async def server_time(client: Any) -> float:

@@ -6,8 +6,10 @@ Knows nothing of connections. Tenants and conversation ids are percent-encoded, 
     bifocal:c:{TENANT:CONVERSATION}:turns     list of records, oldest first
     bifocal:c:{TENANT:CONVERSATION}:pictures  hash: number -> record; last -> the highest number
                                               ever given; life -> what holds its pictures
-    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written;
-                                              fence -> the last token that was given
+    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; named -> a person gave the title;
+                                              turns -> how many were written;
+                                              fence -> the last token that was given;
+                                              cut -> when turns were last removed (s)
     bifocal:c:{TENANT:CONVERSATION}:lease     the turn that is under way; expires
     bifocal:c:{TENANT:CONVERSATION}:keys      hash: hash of an idempotency key -> its turn; expires
     bifocal:p:{TENANT:SHA256}:bytes           a picture's encoded bytes

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from redis import exceptions as rx
 from redis.asyncio import Redis
 
-from memory import assembly, removal
+from memory import assembly, edits, removal
 from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
 from memory.completing import complete
@@ -29,7 +29,7 @@ from memory.found import SearchResult
 from memory.history import Follow
 from memory.lease import Lease
 from memory.messages import Conversation, PictureRef, Summary, Turn
-from memory.pictures import GRACE, TRIES, PictureStore, server_time
+from memory.pictures import GRACE, TRIES, PictureStore
 from memory.reads import loaded, queue_load
 from memory.records import decode_name, encode_name, index_key
 from memory.search import search
@@ -160,9 +160,18 @@ class RedisHistory:
         last: int | None = None,
         wait: float = 0.0,
         once: Once | None = None,
+        again: str | None = None,
     ) -> AbstractAsyncContextManager[Claim]:
         """See ``History.claim``. One round trip to take and load; saving gives it back."""
-        return Lease(self._store, conversation, turn, last, wait, once).held()
+        return Lease(self._store, conversation, turn, last, wait, once, again).held()
+
+    async def delete_turn(self, conversation: str, turn: str) -> None:
+        """See ``History.delete_turn``."""
+        await edits.delete_turn(self._store, conversation, turn)
+
+    async def fork(self, conversation: str, name: str, *, turn: str | None = None) -> int:
+        """See ``History.fork``."""
+        return await edits.fork(self._store, conversation, name, turn)
 
     async def complete(
         self,
@@ -277,7 +286,7 @@ class RedisHistory:
                     if not await pipe.exists(turns):
                         return False
                     pipe.multi()
-                    pipe.hset(self._key(conversation, "meta"), "title", words)
+                    pipe.hset(self._key(conversation, "meta"), mapping={"title": words, "named": 1})
                     with contextlib.suppress(rx.WatchError):
                         await pipe.execute()
                         return True
@@ -309,12 +318,8 @@ class RedisHistory:
             holder = f"{encode_name(conversation)}/{refs[b'life'].decode()}"
             for sha in assembly.hashes(refs):
                 await self._pictures.release(client, sha, holder)
-        # 3. its entry, which comes back if it was begun anew in the meantime
-        index, name = index_key(self.tenant), encode_name(conversation)
-        at = await client.zscore(index, name)
-        await client.zrem(index, name)
-        if await client.exists(keys[0]):
-            await client.zadd(index, {name: at or await server_time(client)})
+        # 3. its entry
+        await edits.unlist(self._store, client, conversation)
         return removed > 0
 
     async def sweep(self, grace: float = GRACE) -> int:

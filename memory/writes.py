@@ -24,10 +24,11 @@ from redis import exceptions as rx
 
 from memory import assembly
 from memory.claims import Claim, Once
+from memory.edits import turn_not_found
 from memory.errors import HistoryDamaged, HistoryError, TurnOvertaken
 from memory.history import Follow
 from memory.messages import PictureRef, Turn
-from memory.pictures import TRIES, highest, server_time
+from memory.pictures import TRIES, highest, make_way, server_time
 from memory.reads import find_turn
 from memory.records import encode_name, index_key, pack
 from memory.store import Store
@@ -84,7 +85,9 @@ class Saving:
     async def _store(self, client: Any, name: str) -> tuple[Turn, int]:
         """Return what was stored, and how many turns there are."""
         life, known, abandoned = "", await self._begin(client), list[str]()
-        for _ in range(TRIES):
+        now = 0.0
+        for attempt in range(TRIES):
+            await make_way(attempt)
             if self.pictures and not life:  # 2.
                 life = known.decode() if known else uuid.uuid4().hex
                 now = await server_time(client)
@@ -98,15 +101,20 @@ class Saving:
                 last, found = None, known
                 if self.pictures:
                     last, found = await pipe.hmget(self._key("pictures"), "last", "life")
+                    if await self._was_cut(pipe, now):  # the hold may be gone: hold again
+                        life = ""
+                        continue
                 if found != known:  # begun, or forgotten, since: another holder
                     abandoned.append(life)
                     known, life = found, ""
                     continue
+                place = await self._place(pipe)
                 first = 1 + await highest(pipe, self._key("pictures"), last)
                 stored, refs = assembly.renumber(self.turn, self.pictures, first, self.follow)
+                title = await self._title(pipe, stored, refs, place)
                 done = await self._until(pipe)
                 pipe.multi()  # 3.
-                self._queue(pipe, stored, refs, life, done)
+                self._queue(pipe, stored, refs, life, done, place, title)
                 try:
                     count = (await pipe.execute())[0]
                 except rx.WatchError:
@@ -157,6 +165,20 @@ class Saving:
                 "for too long or was forgotten: nothing of it was stored, ask again"
             )
 
+    async def _was_cut(self, pipe: Any, held: float) -> bool:
+        """Return whether turns were removed since the pictures were held (server's clock, s)."""
+        cut = await pipe.hget(self._key("meta"), "cut")
+        return cut is not None and float(cut) >= held
+
+    async def _place(self, pipe: Any) -> int:
+        """Return the place of the turn that is answered again, -1 when it is a new one."""
+        if self._again is None:
+            return -1
+        place, _ = await find_turn(pipe, self._key("turns"), self._again.id)
+        if place < 0:
+            raise turn_not_found(self.conversation, self._again.id)
+        return place
+
     async def _until(self, pipe: Any) -> float:
         """Return until when the key is known (server's clock, s)."""
         return await server_time(pipe) + self.store.remember if self.once else 0.0
@@ -165,15 +187,35 @@ class Saving:
         _, turn = await find_turn(client, self._key("turns"), id)
         return turn or self.turn
 
+    async def _title(
+        self, pipe: Any, turn: Turn, refs: Sequence[PictureRef], place: int
+    ) -> bytes | None:
+        """Return the title that comes with the turn, ``None`` when the one that is there stays."""
+        if place > 0 or (place == 0 and await pipe.hexists(self._key("meta"), "named")):
+            return None
+        pictures = [*(self.claim.own if self.claim else ()), *refs]
+        return assembly.title(turn, pictures).encode(errors="replace")
+
     def _queue(
-        self, pipe: Any, turn: Turn, refs: Sequence[PictureRef], life: str, until: float
+        self,
+        pipe: Any,
+        turn: Turn,
+        refs: Sequence[PictureRef],
+        life: str,
+        until: float,
+        place: int,
+        title: bytes | None,
     ) -> None:
-        """Queue the transaction. The first reply is the number of turns."""
+        """Queue the transaction. The first reply of a new turn is the number of turns."""
         turns, meta, pictures = (self._key(part) for part in ("turns", "meta", "pictures"))
-        if self._again is None:
+        if place < 0:
             pipe.rpush(turns, pack(turn.to_json()))
             pipe.hincrby(meta, "turns", 1)
-            pipe.hsetnx(meta, "title", assembly.title(turn, refs).encode(errors="replace"))
+            pipe.hsetnx(meta, "title", title)
+        else:
+            pipe.lset(turns, place, pack(turn.to_json()))
+            if title is not None:
+                pipe.hset(meta, "title", title)
         for ref in refs:
             pipe.hset(pictures, str(ref.number), pack(ref.to_json()))
         if refs:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bot import Settings
 from bot.build import ingestor
-from bot.cli_conversations import conversations_app
+from bot.cli import app
 from retrievers.library import Library
 
 PAGE = Path(__file__).parents[3] / "docs" / "conversations.md"
@@ -73,7 +73,9 @@ def test_the_pages_python_runs_as_it_stands_there(capsys: pytest.CaptureFixture[
 def test_the_page_names_commands_that_there_are() -> None:
     """Every subcommand and option of the page's shell block."""
     (shell,) = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text("utf-8"), re.S | re.M)
-    commands = {command.name for command in conversations_app.registered_commands}
+    (group,) = (group for group in app.registered_groups if group.name == "conversations")
+    assert group.typer_instance is not None
+    commands = {command.name for command in group.typer_instance.registered_commands}
     named = set(re.findall(r"^bifocal conversations ([a-z]+)", shell, re.M))
     assert named == {"search", "show", "rename", "forget"}
     assert named <= commands

@@ -1,0 +1,103 @@
+"""``bifocal conversations``: rename, forget, fork conversations, and remove their turns.
+
+Reads options and prints; knows nothing of how anything is done. What lists, searches and shows is
+in ``bot/cli_conversations.py``.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bot.cli_conversations import LibraryOption, NameArgument, existing, with_history
+
+if TYPE_CHECKING:
+    from memory.redis_history import RedisHistory
+
+TURN = "A turn: its number (1 is the first) or its id, as `show --json` names it."
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module to ``bifocal conversations``."""
+    app.command("rename")(rename)
+    app.command("forget")(forget)
+    app.command("fork")(fork)
+    app.command("delete-turn")(delete_turn)
+
+
+def rename(
+    name: NameArgument,
+    title: Annotated[str, typer.Argument(help="The new title, on one line.")],
+    library: LibraryOption = None,
+) -> None:
+    """Give a conversation another title; its name stays."""
+    with_history(library, lambda history: history.rename(name, title))
+    _say(f"Conversation {name} has a new title.")
+
+
+def forget(name: NameArgument, library: LibraryOption = None) -> None:
+    """Remove a conversation, and the pictures that no other one holds."""
+    with_history(library, lambda history: history.forget(name))
+    _say(f"Forgot conversation {name}.")
+
+
+def fork(
+    name: NameArgument,
+    new: Annotated[str, typer.Argument(help="Name of the copy.")],
+    at: Annotated[str | None, typer.Option("--at", help=f"{TURN} The copy ends with it.")] = None,
+    library: LibraryOption = None,
+) -> None:
+    """Copy a conversation, up to a turn or all of it, under another name.
+
+    bifocal conversations fork trip trip-2 --at 3
+    """
+
+    async def work(history: "RedisHistory") -> int:
+        turn = await _turn(history, name, at) if at is not None else None
+        return await history.fork(name, new, turn=turn)
+
+    count = with_history(library, work)
+    _say(f"Copied {count} {'turn' if count == 1 else 'turns'} of {name} to {new}.")
+
+
+def delete_turn(
+    name: NameArgument,
+    turn: Annotated[str, typer.Argument(help=TURN)],
+    library: LibraryOption = None,
+) -> None:
+    """Remove a turn, and the pictures that only it names. Numbers of pictures stay.
+
+    bifocal conversations delete-turn trip 3
+    """
+
+    async def work(history: "RedisHistory") -> None:
+        await history.delete_turn(name, await _turn(history, name, turn))
+
+    with_history(library, work)
+    _say(f"Removed turn {turn} of {name}.")
+
+
+def _say(text: str) -> None:
+    from bot.show import plain
+
+    typer.echo(plain(text))
+
+
+async def _turn(history: "RedisHistory", name: str, turn: str) -> str:
+    """Return the id of a turn that was named by its id or its number."""
+    from memory.errors import TurnNotFound
+
+    found = await history.load(name)
+    existing(found.total, name)
+    if any(known.id == turn for known in found.turns):
+        return turn
+    if not (turn.isascii() and turn.isdigit() and 1 <= int(turn) <= len(found.turns)):
+        raise TurnNotFound(
+            f"conversation {name} has no turn {turn}: give a number from 1 to {len(found.turns)},"
+            " or an id"
+        )
+    if len(found.turns) != found.total:
+        raise TurnNotFound(
+            f"conversation {name} has damaged turns, so numbers are not sure: name the turn by its"
+            f" id, see: bifocal conversations show {name} --json"
+        )
+    return found.turns[int(turn) - 1].id
