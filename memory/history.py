@@ -100,11 +100,13 @@ class History(Protocol):
         pictures: tuple[PictureRef, ...] = (),
         blobs: Mapping[str, bytes] | None = None,
         follow: Follow | None = None,
+        *,
+        claim: Claim | None = None,
     ) -> Turn | None:
         """Store ``turn`` in the place of ``before``, whole or not at all.
 
         ``None`` when ``before`` is not the last turn any more, or not as it was: nothing is stored
-        then. The rest is as in :meth:`save`.
+        then. The rest, a ``claim`` too, is as in :meth:`save`.
         """
         ...
 

@@ -22,7 +22,6 @@ from redis.asyncio import Redis
 from memory import assembly, edits, removal
 from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
-from memory.completing import complete
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryUnavailable
 from memory.found import SearchResult
@@ -181,25 +180,23 @@ class RedisHistory:
         pictures: tuple[PictureRef, ...] = (),
         blobs: Mapping[str, bytes] | None = None,
         follow: Follow | None = None,
+        *,
+        claim: Claim | None = None,
     ) -> Turn | None:
-        """See ``History.complete`` and ``memory/completing.py``."""
-        given = dict(blobs or {})
-        Saving(self._store, conversation, turn, pictures, given).check()
-
-        async def work(client: Any) -> Turn | None:
-            return await complete(
-                client,
-                self._pictures,
-                self.tenant,
-                conversation,
-                before,
-                turn,
-                pictures,
-                given,
-                follow,
-            )
-
-        return await self._write(work)
+        """See ``History.complete``."""
+        saving = Saving(
+            self._store,
+            conversation,
+            turn,
+            pictures,
+            dict(blobs or {}),
+            follow,
+            claim,
+            claim.once if claim else None,
+            before,
+        )
+        saving.check()
+        return await self._write(saving.complete)
 
     def as_langchain(self, conversation: str, **options: Any) -> "RedisChatMessageHistory":
         """Return a conversation as LangChain's ``BaseChatMessageHistory``; it need not exist.

@@ -46,6 +46,7 @@ class Saving:
     follow: Follow | None = None
     claim: Claim | None = None
     once: Once | None = None
+    before: Turn | None = None  #: the last turn, whose place it takes
 
     def check(self) -> None:
         """Refuse, before anything is written, what is not JSON and bytes not of their hash."""
@@ -71,8 +72,19 @@ class Saving:
         if self._again is None:
             await client.zadd(index, {name: self.turn.at})  # 1.
         stored, count = await self._store(client, name)
+        if stored is None:
+            raise turn_not_found(self.conversation, self._again.id if self._again else "")
         if count == 1 and self._again is None:
             await client.zadd(index, {name: self.turn.at})  # 4.
+        return stored
+
+    async def complete(self, client: Any) -> Turn | None:
+        """Store it in the place of ``before``; ``None`` when that is not the last turn any more,
+        or not as it was."""
+        index, name = index_key(self.store.tenant), encode_name(self.conversation)
+        stored, _ = await self._store(client, name)
+        if stored is not None:
+            await client.zadd(index, {name: stored.at}, xx=True)
         return stored
 
     @property
@@ -82,8 +94,10 @@ class Saving:
     def _key(self, part: str) -> str:
         return self.store.key(self.conversation, part)
 
-    async def _store(self, client: Any, name: str) -> tuple[Turn, int]:
-        """Return what was stored, and how many turns there are."""
+    async def _store(self, client: Any, name: str) -> tuple[Turn | None, int]:
+        """Return what was stored, and how many turns there are; ``None`` when the turn is gone
+        whose place it was to take."""
+        stored: Turn | None = None
         life, known, abandoned = "", await self._begin(client), list[str]()
         now = 0.0
         for attempt in range(TRIES):
@@ -109,6 +123,10 @@ class Saving:
                     known, life = found, ""
                     continue
                 place = await self._place(pipe)
+                if place is None:
+                    abandoned += [life] if life and known is None else []
+                    count = 0
+                    break
                 first = 1 + await highest(pipe, self._key("pictures"), last)
                 stored, refs = assembly.renumber(self.turn, self.pictures, first, self.follow)
                 title = await self._title(pipe, stored, refs, place)
@@ -118,14 +136,20 @@ class Saving:
                 try:
                     count = (await pipe.execute())[0]
                 except rx.WatchError:
+                    stored = None
                     continue
             if self.claim:
                 self.claim.saved = True
-            for sha in {ref.sha256 for ref in refs} if abandoned else ():
-                for stale in abandoned:
-                    await self.store.pictures.release(client, sha, f"{name}/{stale}")
-            return stored, count
-        raise rx.WatchError("turn")
+            break
+        else:
+            raise rx.WatchError("turn")
+        await self._let_go(client, [f"{name}/{life}" for life in abandoned])
+        return stored, count
+
+    async def _let_go(self, client: Any, holders: Sequence[str]) -> None:
+        for sha in {picture.sha256 for picture in self.pictures} if holders else ():
+            for holder in holders:
+                await self.store.pictures.release(client, sha, holder)
 
     async def _begin(self, client: Any) -> bytes | None:
         """Return the holder of pictures, if there are some to hold and the claim still counts."""
@@ -142,9 +166,9 @@ class Saving:
     async def _guard(self, pipe: Any) -> str | None:
         """Watch what the transaction rests on; return the turn that the key was before, if any."""
         watched = [self._key("pictures")] if self.pictures else []
-        if self.claim:
+        if self.claim or self.before:
             watched.append(self._key("meta"))
-        if self._again:
+        if self._again or self.before:
             watched.append(self._key("turns"))
         if self.once and not self.claim:
             watched.append(self._key("keys"))
@@ -170,14 +194,19 @@ class Saving:
         cut = await pipe.hget(self._key("meta"), "cut")
         return cut is not None and float(cut) >= held
 
-    async def _place(self, pipe: Any) -> int:
-        """Return the place of the turn that is answered again, -1 when it is a new one."""
+    async def _place(self, pipe: Any) -> int | None:
+        """Return the place of the turn that is replaced, -1 for a new one, ``None`` when it is not
+        there."""
+        turns = self._key("turns")
+        if self.before is not None:
+            record = await pipe.lindex(turns, -1)
+            if record is None or assembly.read_turn(record) != self.before:
+                return None
+            return int(await pipe.llen(turns)) - 1
         if self._again is None:
             return -1
-        place, _ = await find_turn(pipe, self._key("turns"), self._again.id)
-        if place < 0:
-            raise turn_not_found(self.conversation, self._again.id)
-        return place
+        place, _ = await find_turn(pipe, turns, self._again.id)
+        return place if place >= 0 else None
 
     async def _until(self, pipe: Any) -> float:
         """Return until when the key is known (server's clock, s)."""
@@ -191,8 +220,12 @@ class Saving:
         self, pipe: Any, turn: Turn, refs: Sequence[PictureRef], place: int
     ) -> bytes | None:
         """Return the title that comes with the turn, ``None`` when the one that is there stays."""
-        if place > 0 or (place == 0 and await pipe.hexists(self._key("meta"), "named")):
+        if place > 0:
             return None
+        if place == 0:
+            title, named = await pipe.hmget(self._key("meta"), "title", "named")
+            if named or (title and self.before):
+                return None
         pictures = [*(self.claim.own if self.claim else ()), *refs]
         return assembly.title(turn, pictures).encode(errors="replace")
 

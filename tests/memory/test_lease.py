@@ -7,6 +7,7 @@ import subprocess
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from memory.errors import (
     TurnInFlight,
     TurnOvertaken,
 )
-from memory.messages import PictureRef, Turn
+from memory.messages import Message, PictureRef, Turn
 from memory.records import conversation_key
 from memory.redis_history import RedisHistory
 
@@ -70,6 +71,25 @@ async def test_a_claim_brings_the_conversation_and_ends_with_the_save(
         async with store.claim("c1", "next") as following:
             assert following.conversation.turns == (before, turn)
             assert int(following.token) > int(claim.token)
+
+
+async def test_what_completes_a_turn_under_a_claim_checks_its_token_and_ends_it(
+    store: RedisHistory, make_turn: MakeTurn
+) -> None:
+    """A holder that was overtaken completes nothing; one that was not gives its lease back."""
+    open_ = replace(make_turn("how tall?"), answer=Message())
+    whole = replace(open_, answer=Message("34"))
+    await store.save("c1", open_)
+    client: Any = store._link.client
+    async with store.claim("c1", open_.id) as slow:
+        await client.delete(conversation_key(store.tenant, "c1", "lease"))
+        async with store.claim("c1", "next") as claim:
+            with pytest.raises(TurnOvertaken):
+                await store.complete("c1", open_, whole, claim=slow)
+            assert (await store.load("c1")).turns == (open_,)
+            assert await store.complete("c1", open_, whole, claim=claim) == whole
+            async with store.claim("c1", "third") as third:
+                assert third.conversation.turns == (whole,)
 
 
 async def test_while_one_turn_is_under_way_another_is_told_busy_and_when_to_come_back(
