@@ -1,9 +1,12 @@
-"""``bifocal conversations``: rename, forget, fork conversations, and remove their turns.
+"""``bifocal conversations``: what changes, copies, carries and forgets conversations.
 
 Reads options and prints; knows nothing of how anything is done. What lists, searches and shows is
 in ``bot/cli_conversations.py``.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +14,7 @@ import typer
 from bot.cli_conversations import LibraryOption, NameArgument, existing, with_history
 
 if TYPE_CHECKING:
+    from memory.archive import Carried
     from memory.redis_history import RedisHistory
 
 TURN = "A turn: its number (1 is the first) or its id, as `show --json` names it."
@@ -22,6 +26,8 @@ def add_commands(app: typer.Typer) -> None:
     app.command("forget")(forget)
     app.command("fork")(fork)
     app.command("delete-turn")(delete_turn)
+    app.command("export")(export)
+    app.command("import")(import_)
 
 
 def rename(
@@ -74,6 +80,62 @@ def delete_turn(
 
     with_history(library, work)
     _say(f"Removed turn {turn} of {name}.")
+
+
+def export(
+    name: NameArgument,
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not be there.")],
+    library: LibraryOption = None,
+) -> None:
+    """Write a conversation, with its pictures, to one file.
+
+    bifocal conversations export trip trip.zip
+    """
+    from memory.archive import export_conversation
+
+    with _bar() as tell:
+        done = with_history(
+            library, lambda history: export_conversation(history, name, file.expanduser(), tell)
+        )
+    _tell(done, f"to {file}")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file that `export` wrote.")],
+    name: Annotated[
+        str | None, typer.Option("--as", help="Another name for it.", show_default=False)
+    ] = None,
+    library: LibraryOption = None,
+) -> None:
+    """Take in a conversation that was exported; a damaged file is refused whole.
+
+    bifocal conversations import trip.zip --as trip-2
+    """
+    from memory.archive import import_conversation
+
+    with _bar() as tell:
+        done = with_history(
+            library, lambda history: import_conversation(history, file.expanduser(), name, tell)
+        )
+    _tell(done, f"from {file}")
+
+
+def _tell(done: "Carried", where: str) -> None:
+    for notice in done.notices:
+        _say(f"Note: {notice}")
+    _say(f"{done.name}: {done.turns} turns and {done.pictures} pictures {where}")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """Show how many pictures are done, in a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("pictures", total=None, visible=False)
+        yield lambda done, of: progress.update(task, completed=done, total=of, visible=True)
 
 
 def _say(text: str) -> None:

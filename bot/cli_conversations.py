@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PAGE_SIZE = 20
 
 conversations_app = typer.Typer(
-    help="List, search, show, change and forget conversations.\n\n"
+    help="List, search, show, change, carry and forget conversations.\n\n"
     "Without a command: the list, the last one first.\n\n"
     "    bifocal conversations --page 2\n\n"
     "    bifocal conversations search lighthouse",

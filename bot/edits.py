@@ -1,4 +1,4 @@
-"""What changes a conversation besides asking: deleting and editing turns, answering again, forks.
+"""What changes a conversation besides asking: deleting and editing turns, answering again, copies.
 
 :class:`AsyncEdits` and :class:`Edits` are the halves of the two bots that do so. Knows nothing of
 how turns are stored.
@@ -7,6 +7,7 @@ how turns are stored.
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.errors import TurnError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from bot.taking import Chain
     from bot.turn_state import Parts
+    from memory.archive import Carried
 
 Callbacks = Sequence["BaseCallbackHandler"]
 T = TypeVar("T")
@@ -114,6 +116,25 @@ class AsyncEdits:
         await self.parts.history.fork(conversation, name, turn=turn)
         return name
 
+    async def export_conversation(self, conversation: str, file: str | Path) -> "Carried":
+        """Write a conversation, with its pictures, to one file that is not there yet.
+
+        Raises ``ConversationNotFound`` and ``ArchiveRefused``. What is not in the file is in
+        ``notices`` of what is returned.
+        """
+        from memory.archive import export_conversation
+
+        return await export_conversation(self.parts.history, conversation, Path(file))
+
+    async def import_conversation(self, file: str | Path, name: str | None = None) -> "Carried":
+        """Take in what :meth:`export_conversation` wrote, under its own name or another.
+
+        Raises ``ArchiveRefused`` and ``ConversationExists``; nothing is stored then.
+        """
+        from memory.archive import import_conversation
+
+        return await import_conversation(self.parts.history, Path(file), name)
+
 
 async def _answer(events: AsyncGenerator[Event, None]) -> Answer:
     async with aclosing(events):
@@ -168,6 +189,14 @@ class Edits:
     def fork(self, conversation: str, name: str | None = None, *, turn: str | None = None) -> str:
         """Copy a conversation up to a turn; return its name. See :meth:`AsyncEdits.fork`."""
         return self._wait(lambda: self._bot.fork(conversation, name, turn=turn))
+
+    def export_conversation(self, conversation: str, file: str | Path) -> "Carried":
+        """Write a conversation to one file. See :meth:`AsyncEdits.export_conversation`."""
+        return self._wait(lambda: self._bot.export_conversation(conversation, file))
+
+    def import_conversation(self, file: str | Path, name: str | None = None) -> "Carried":
+        """Take in an exported conversation. See :meth:`AsyncEdits.import_conversation`."""
+        return self._wait(lambda: self._bot.import_conversation(file, name))
 
     def _wait(self, work: Callable[[], Awaitable[T]]) -> T:
         found: T = self._run(work)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from memory.claims import Claim, Once
 from memory.errors import (
+    ArchiveRefused,
     ConversationBusy,
     ConversationExists,
     ConversationNotFound,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from memory.redis_history import RedisHistory
 
 __all__ = [
+    "ArchiveRefused",
     "ChatHistories",
     "Claim",
     "Conversation",

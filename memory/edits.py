@@ -15,6 +15,7 @@ from redis import exceptions as rx
 
 from memory import assembly
 from memory.errors import ConversationExists, ConversationNotFound, TurnNotFound
+from memory.history import Pixels
 from memory.messages import PictureRef, Turn
 from memory.pictures import TRIES, make_way, server_time
 from memory.records import encode_name, index_key
@@ -162,7 +163,7 @@ class Copy:
     name: str
     records: Sequence[bytes]
     pictures: Mapping[int, bytes]
-    pixels: Callable[[str], Awaitable[bytes | None]]
+    pixels: Pixels
     tell: Callable[[int], None] = lambda _: None
 
     async def run(self) -> None:

@@ -9,7 +9,8 @@ HistoryError
 ├── ConversationBusy        another turn is under way; ``retry_after`` says when to ask again
 │   └── TurnInFlight        it is this very question that is being answered
 ├── KeyReused               an idempotency key came with another question than before
-└── TurnOvertaken           a turn stood still for too long, another came before it
+├── TurnOvertaken           a turn stood still for too long, another came before it
+└── ArchiveRefused          a file of a conversation is damaged, or cannot be written
 
 Every message is one line that names the value and the way out; no password is ever in it.
 """
@@ -58,3 +59,7 @@ class KeyReused(HistoryError):
 
 class TurnOvertaken(HistoryError):
     """A turn lost its conversation (it stood still, or all was forgotten): nothing was stored."""
+
+
+class ArchiveRefused(HistoryError):
+    """A file of a conversation is damaged or of another form, or cannot be written."""

@@ -1,6 +1,6 @@
 """The seam behind which conversations are kept; the turn knows nothing else of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from memory.langchain_history import RedisChatMessageHistory
 
 Follow = Callable[[Turn, Mapping[int, int]], Turn]
+Pixels = Callable[[str], Awaitable[bytes | None]]  #: SHA-256 -> a picture's bytes, if there are any
 
 
 class History(Protocol):
@@ -149,6 +150,22 @@ class History(Protocol):
         """Remove a conversation and the pictures that no other holds.
 
         Raises ``ConversationNotFound`` when there is none of that name.
+        """
+        ...
+
+    async def create(
+        self,
+        conversation: str,
+        turns: Sequence[Turn],
+        pictures: Sequence[PictureRef],
+        pixels: Pixels,
+        tell: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        """Store a whole conversation as it is, with its numbers and ids, or nothing of it.
+
+        ``pixels`` gives the bytes of a picture, ``None`` where they are stored already or are
+        gone; ``tell`` is called with how many pictures are done. ``ConversationExists`` when the
+        name is taken.
         """
         ...
 

@@ -25,12 +25,12 @@ from memory.client import Link
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryUnavailable
 from memory.found import SearchResult
-from memory.history import Follow
+from memory.history import Follow, Pixels
 from memory.lease import Lease
 from memory.messages import Conversation, PictureRef, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore
 from memory.reads import loaded, queue_load
-from memory.records import decode_name, encode_name, index_key
+from memory.records import decode_name, encode_name, index_key, pack
 from memory.search import search
 from memory.store import PARTS, Store
 from memory.writes import Saving
@@ -206,6 +206,19 @@ class RedisHistory:
         from memory.langchain_history import RedisChatMessageHistory
 
         return RedisChatMessageHistory(self, conversation, self._loop, **options)
+
+    async def create(
+        self,
+        conversation: str,
+        turns: Sequence[Turn],
+        pictures: Sequence[PictureRef],
+        pixels: Pixels,
+        tell: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        """See ``History.create``."""
+        records = [pack(turn.to_json()) for turn in turns]
+        refs = {picture.number: pack(picture.to_json()) for picture in pictures}
+        await edits.Copy(self._store, conversation, records, refs, pixels, tell).run()
 
     async def picture(self, conversation: str, number: int) -> bytes:
         """See ``History.picture``."""

@@ -88,7 +88,7 @@ def run(*args: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_command_forks_and_deletes(demo_library: Path) -> None:
+def test_the_command_forks_deletes_exports_and_imports(demo_library: Path) -> None:
     """By number or id; what is not there is one line."""
     with ChatBot.open(demo_library) as bot:
         for text in ("How tall is the lighthouse?", "When was it built?", "By whom?"):
@@ -102,5 +102,14 @@ def test_the_command_forks_and_deletes(demo_library: Path) -> None:
         wrong = run("delete-turn", "trip", 7, "-l", demo_library)
         assert (wrong.returncode, wrong.stdout) == (1, "")
         assert wrong.stderr.startswith("bifocal: conversation trip has no turn 7")
-        assert run("fork", "none", "x", "-l", demo_library).returncode == 1
-        assert run("fork", "trip", "trip-2", "-l", demo_library).returncode == 1
+        file = demo_library.parent / "trip.zip"
+        done = run("export", "trip", file, "-l", demo_library)
+        assert (done.returncode, done.stdout) == (
+            0,
+            f"trip: 2 turns and 0 pictures to {file}\n",
+        )
+        assert run("import", file, "--as", "back", "-l", demo_library).returncode == 0
+        assert bot.conversation("back").turns == bot.conversation("trip").turns
+        assert bot.import_conversation(file, "again").turns == 2
+        wrong = run("import", file, "-l", demo_library)
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)

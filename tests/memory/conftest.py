@@ -381,6 +381,18 @@ async def history(shared_folder: Path) -> AsyncIterator[RedisHistory]:
         yield opened
 
 
+@pytest.fixture(params=["embedded", "cluster"])
+async def history_anywhere(
+    request: pytest.FixtureRequest, shared_folder: Path, cluster_ports: list[int]
+) -> AsyncIterator[RedisHistory]:
+    """A history on the embedded server, and one on a cluster."""
+    url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}" if request.param == "cluster" else None
+    async with await RedisHistory.open(
+        url, folder=shared_folder, tenant=uuid.uuid4().hex
+    ) as opened:
+        yield opened
+
+
 @pytest.fixture
 def run_python() -> Iterator[RunPython]:
     """Return a starter of a Python process that runs a piece of source."""

@@ -4,9 +4,8 @@ them."""
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,16 +25,10 @@ MakeTurn = Callable[..., Turn]
 MakePicture = Callable[..., tuple[PictureRef, dict[str, bytes]]]
 
 
-@pytest.fixture(params=["embedded", "cluster"])
-async def history(
-    request: pytest.FixtureRequest, shared_folder: Path, cluster_ports: list[int]
-) -> AsyncIterator[RedisHistory]:
-    """A history on the embedded server, and one on a cluster."""
-    url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}" if request.param == "cluster" else None
-    async with await RedisHistory.open(
-        url, folder=shared_folder, tenant=uuid.uuid4().hex
-    ) as opened:
-        yield opened
+@pytest.fixture
+def history(history_anywhere: RedisHistory) -> RedisHistory:
+    """Return a history on the embedded server, and one on a cluster."""
+    return history_anywhere
 
 
 @pytest.fixture
