@@ -14,6 +14,7 @@ from platformdirs import user_cache_path
 
 from bot.compose import Prompts
 from bot.settings import Settings
+from memory.lifetimes import Lifetimes
 from memory.redis_history import RedisHistory
 from prompts import load_prompt
 from retrievers.evidence import Line
@@ -166,6 +167,7 @@ async def open_history(settings: Settings) -> RedisHistory:
         tenant=settings.tenant,
         fsync=settings.redis_fsync,
         remember=settings.idempotency_seconds,
+        lifetimes=Lifetimes(settings.pictures_ttl, settings.captions_ttl, settings.turns_ttl),
     )
 
 

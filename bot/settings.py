@@ -90,6 +90,14 @@ class Settings(BaseModel):
     """Seconds that a turn waits for another one of its conversation, before it is refused."""
     idempotency_seconds: float = Field(default=86_400, ge=1)
     """Seconds for which a question with an idempotency key is known: a day."""
+    turns_ttl: float | None = Field(default=None, gt=0, le=1e10)
+    """How long turns are kept after they were said, in seconds or as ``30d``, ``12h``, ``5m``; for
+    ever unless set. Handles of pictures live with their turns."""
+    captions_ttl: float | None = Field(default=None, gt=0, le=1e10)
+    """How long captions of pictures are kept after they were sent."""
+    pictures_ttl: float | None = Field(default=None, gt=0, le=1e10)
+    """How long the pixels of pictures are kept after they were sent; their handles and captions
+    stay."""
     tenant: str = "default"
     prompts: Path | None = None
     """A folder whose files replace the prompts of the same name."""
@@ -140,6 +148,15 @@ class Settings(BaseModel):
             raise ValueError("each weight must be a number, 0 or more")
         return weights
 
+    @field_validator("turns_ttl", "captions_ttl", "pictures_ttl", mode="before")
+    @classmethod
+    def _read_lifetime(cls, value: Any) -> Any:
+        """Read ``30d``, ``12h``, ``5m`` or ``10s`` as seconds."""
+        if isinstance(value, str) and value.strip()[-1:] in _UNITS:
+            value = value.strip()
+            return float(value[:-1]) * _UNITS[value[-1]]
+        return value
+
     @field_validator("fusion")
     @classmethod
     def _check_fusion(cls, fusion: str) -> str:
@@ -155,6 +172,9 @@ class Settings(BaseModel):
                 f" context_tokens ({self.context_tokens}); it may be half of it"
             )
         return self
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

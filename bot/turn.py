@@ -9,7 +9,7 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -40,6 +40,7 @@ from bot.turn_state import (
     new_picture,
     shown_evidence,
 )
+from memory.errors import PictureGone
 from memory.messages import PictureRef
 from retrievers.evidence import Evidence, Query
 from retrievers.fusion import merge
@@ -87,14 +88,15 @@ class Steps:
         first = max((p.number for p in conversation.pictures), default=0) + 1
         pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
         known = {p.number: p for p in conversation.pictures}
-        for ref in state.claim.own if state.claim else ():
-            pictures.append(await self._earlier(state.conversation_id, ref))
+        gone: list[str] = []
+        own = state.claim.own if state.claim else ()
+        pictures += await self._earlier(state.conversation_id, own, gone)
         reference = pictures_meant(state.question, conversation.pictures, [p.ref for p in pictures])
         recalled = [n for n in reference.numbers if n in known]
         most = max(0, self.parts.settings.pictures_per_turn - len(pictures))
-        for number in recalled[:most]:
-            pictures.append(await self._earlier(state.conversation_id, known[number]))
-        notices = [*conversation.notices, *unclear(reference)]
+        earlier = [known[number] for number in recalled[:most]]
+        pictures += await self._earlier(state.conversation_id, earlier, gone)
+        notices = [*conversation.notices, *unclear(reference), *gone]
         if len(recalled) > most:
             notices.append(f"only {most} of the {len(recalled)} earlier pictures were looked at")
         if conversation.total > kept:
@@ -105,11 +107,21 @@ class Steps:
             state, conversation=conversation, pictures=tuple(pictures), notices=tuple(notices)
         )
 
-    async def _earlier(self, conversation: str, ref: PictureRef) -> PictureInTurn:
-        """Return a picture that the conversation has already."""
-        data = await self.parts.history.picture(conversation, ref.number)
-        decoded = await asyncio.to_thread(read_picture, data, name=ref.name)
-        return PictureInTurn(ref, decoded, new=False)
+    async def _earlier(
+        self, conversation: str, refs: Iterable[PictureRef], gone: list[str]
+    ) -> list[PictureInTurn]:
+        """Return pictures that the conversation has already; what is not kept any longer is said
+        in ``gone``."""
+        found = []
+        for ref in refs:
+            try:
+                data = await self.parts.history.picture(conversation, ref.number)
+            except PictureGone as error:
+                gone.append(f"{error}; its caption was used" if ref.caption else str(error))
+                continue
+            decoded = await asyncio.to_thread(read_picture, data, name=ref.name)
+            found.append(PictureInTurn(ref, decoded, new=False))
+        return found
 
     async def encode(self, state: TurnState) -> Flow:
         """2: make vectors of the words and the pictures, and read the writing in the pictures."""

@@ -17,12 +17,14 @@ from memory.errors import (
     HistoryError,
     HistoryUnavailable,
     KeyReused,
+    PictureGone,
     TurnInFlight,
     TurnNotFound,
     TurnOvertaken,
 )
 from memory.found import Found, SearchResult
 from memory.history import History
+from memory.lifetimes import Lifetimes
 from memory.messages import Conversation, Message, PictureRef, Summary, Turn
 
 if TYPE_CHECKING:
@@ -46,8 +48,10 @@ __all__ = [
     "HistoryError",
     "HistoryUnavailable",
     "KeyReused",
+    "Lifetimes",
     "Message",
     "Once",
+    "PictureGone",
     "PictureRef",
     "RedisChatMessageHistory",
     "RedisHistory",

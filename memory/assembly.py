@@ -76,6 +76,14 @@ def conversation(
     return Conversation(name, tuple(turns), tuple(pictures), total, tuple(notices))
 
 
+def younger(found: Conversation, since: float) -> Conversation:
+    """Return a conversation without the turns from before ``since`` (s)."""
+    turns = tuple(turn for turn in found.turns if turn.at >= since)
+    if len(turns) == len(found.turns):
+        return found
+    return replace(found, turns=turns, total=len(turns))
+
+
 def until(
     whole: Conversation, turn: str, last: int | None
 ) -> tuple[Conversation, Turn, tuple[PictureRef, ...]] | None:

@@ -8,7 +8,7 @@ turn that held its pictures before that, and is stored after it, holds them agai
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis import exceptions as rx
@@ -16,10 +16,11 @@ from redis import exceptions as rx
 from memory import assembly
 from memory.errors import ConversationExists, ConversationNotFound, TurnNotFound
 from memory.history import Pixels
+from memory.lifetimes import old_captions
 from memory.messages import PictureRef, Turn
 from memory.pictures import TRIES, make_way, server_time
 from memory.records import encode_name, index_key
-from memory.store import Store
+from memory.store import PARTS, Store
 
 LONG = 60.0  #: seconds that a copy or a removal may take
 GONE = "-"  #: what stands in a turn's place for the moment of its removal
@@ -48,10 +49,29 @@ async def delete_turn(store: Store, conversation: str, turn: str) -> None:
         raise turn_not_found(conversation, turn)
 
 
+async def trim(store: Store, client: Any, conversation: str) -> None:
+    """Remove turns and captions that have passed their lifetime, but for the last turn."""
+    since = store.since(store.lifetimes.turns)
+
+    def pick(turns: Sequence[Turn | None]) -> set[int]:
+        old = [place for place, turn in enumerate(turns[:-1]) if turn and turn.at < since]
+        return set(range(max(old) + 1)) if old else set()
+
+    first = await client.lindex(store.key(conversation, "turns"), 0)
+    turn = assembly.read_turn(first) if first else None
+    if turn is None or turn.at < since:
+        await remove(store, client, conversation, pick)
+    if store.lifetimes.captions is not None:
+        key = store.key(conversation, "captions")
+        captions = await client.hgetall(key)
+        if old := old_captions(captions, store.since(store.lifetimes.captions)):
+            await client.hdel(key, *old)
+
+
 async def remove(store: Store, client: Any, conversation: str, pick: Pick) -> int:
     """Remove the turns that ``pick`` names, with the pictures that no other turn names, within
     the caller's piece of work; return how many went."""
-    keys = {part: store.key(conversation, part) for part in ("turns", "pictures", "meta")}
+    keys = {part: store.key(conversation, part) for part in PARTS}
     for attempt in range(TRIES):
         await make_way(attempt)
         async with client.pipeline(transaction=True) as pipe:
@@ -117,6 +137,7 @@ def _queue_removal(
             pipe.hset(keys["meta"], "title", title.encode(errors="replace"))
     if numbers:
         pipe.hdel(keys["pictures"], *map(str, numbers))
+        pipe.hdel(keys["captions"], *map(str, numbers))
         pipe.hset(keys["meta"], "cut", repr(now))
 
 
@@ -165,6 +186,7 @@ class Copy:
     pictures: Mapping[int, bytes]
     pixels: Pixels
     tell: Callable[[int], None] = lambda _: None
+    captions: Mapping[bytes, bytes] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Store it, whole or not at all; ``ConversationExists`` when the name is taken."""
@@ -208,8 +230,8 @@ class Copy:
             self.store.key(self.name, p) for p in ("turns", "meta", "pictures")
         )
         readable = [turn for turn in map(assembly.read_turn, self.records) if turn is not None]
-        index = {encode_name(self.name): max((turn.at for turn in readable), default=0.0)}
-        await client.zadd(index_key(self.store.tenant), index)
+        at = max((turn.at for turn in readable), default=0.0)
+        await self._list(client, at)
         async with client.pipeline(transaction=True) as pipe:
             await pipe.watch(turns, pictures)
             await self._check(pipe)
@@ -217,8 +239,14 @@ class Copy:
             pipe.delete(pictures)
             for start in range(0, len(self.records), 500):
                 pipe.rpush(turns, *self.records[start : start + 500])
+            pipe.delete(self.store.key(self.name, "captions"))
             for number, record in self.pictures.items():
-                pipe.hset(pictures, str(number), record)
+                if (ref := assembly.read_picture(record)) is not None:
+                    self.store.queue_pictures(pipe, self.name, [ref], at)
+                else:
+                    pipe.hset(pictures, str(number), record)
+            if self.captions:
+                pipe.hset(self.store.key(self.name, "captions"), mapping=self.captions)
             if self.pictures:
                 pipe.hset(pictures, mapping={"last": max(self.pictures), "life": life})
             title = assembly.title(readable[0], ()) if readable else ""
@@ -226,14 +254,19 @@ class Copy:
                 meta,
                 mapping={"turns": len(self.records), "title": title.encode(errors="replace")},
             )
-            pipe.persist(meta)
+            self.store.queue_lifetimes(pipe, self.name)
             await pipe.execute()
-        await client.zadd(index_key(self.store.tenant), index)
+        await self._list(client, at)
+
+    async def _list(self, client: Any, at: float) -> None:
+        pipe = client.pipeline(transaction=False)
+        self.store.queue_listing(pipe, self.name, at)
+        await pipe.execute()
 
 
 async def fork(store: Store, conversation: str, name: str, turn: str | None) -> int:
     """See ``History.fork``."""
-    records, refs = await store.read(lambda client: _all(store, client, conversation))
+    records, refs, captions = await store.read(lambda client: _all(store, client, conversation))
     if not records:
         raise ConversationNotFound(
             f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
@@ -250,15 +283,17 @@ async def fork(store: Store, conversation: str, name: str, turn: str | None) -> 
     async def stored(_: str) -> None:
         return None
 
-    await Copy(store, name, records[:count], pictures, stored).run()
+    kept = {n: caption for n, caption in captions.items() if n in _names(set(pictures))}
+    await Copy(store, name, records[:count], pictures, stored, captions=kept).run()
     return count
 
 
 async def _all(
     store: Store, client: Any, conversation: str
-) -> tuple[list[bytes], dict[bytes, bytes]]:
+) -> tuple[list[bytes], dict[bytes, bytes], dict[bytes, bytes]]:
     pipe = client.pipeline(transaction=True)
     pipe.lrange(store.key(conversation, "turns"), 0, -1)
     pipe.hgetall(store.key(conversation, "pictures"))
-    records, refs = await pipe.execute()
-    return records, refs
+    pipe.hgetall(store.key(conversation, "captions"))
+    records, refs, captions = await pipe.execute()
+    return records, refs, captions

@@ -3,6 +3,7 @@
 HistoryError
 ├── HistoryUnavailable      Redis cannot be reached, refuses the login, or cannot store
 ├── HistoryDamaged          a stored record cannot be read
+│   └── PictureGone         a picture's bytes are not there; its handle and caption are
 ├── ConversationNotFound    no conversation of that name
 ├── ConversationExists      there is one of that name already
 ├── TurnNotFound            the conversation has no turn of that id
@@ -26,6 +27,10 @@ class HistoryUnavailable(HistoryError):
 
 class HistoryDamaged(HistoryError):
     """A stored record cannot be read."""
+
+
+class PictureGone(HistoryDamaged):
+    """A picture's bytes are gone, or past their lifetime; its handle and its caption stay."""
 
 
 class ConversationNotFound(HistoryError):

@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 
 from memory import removal
 from memory.client import Link
-from memory.errors import HistoryDamaged
+from memory.errors import HistoryDamaged, PictureGone
 from memory.messages import PictureRef
 from memory.records import picture_key, picture_pattern
 
@@ -34,11 +34,12 @@ Backed = Callable[[str, str], Awaitable[bool]]  #: (holder, sha256) -> does a co
 
 
 class PictureStore:
-    """The pictures of one tenant on one Redis."""
+    """The pictures of one tenant on one Redis, kept for ``lifetime`` seconds, or for ever."""
 
-    def __init__(self, link: Link, tenant: str) -> None:
+    def __init__(self, link: Link, tenant: str, lifetime: float | None = None) -> None:
         self._link = link
         self._tenant = tenant
+        self._lifetime = None if lifetime is None else int(lifetime * 1000)  # ms
 
     def _key(self, sha256: str, part: str) -> str:
         return picture_key(self._tenant, sha256, part)
@@ -60,8 +61,13 @@ class PictureStore:
         pipe = client.pipeline(transaction=False)
         for sha in wanted:
             pipe.zadd(self._key(sha, "holders"), {holder: now})
+            for part in ("holders", "bytes"):
+                if self._lifetime is None:
+                    pipe.persist(self._key(sha, part))
+                else:
+                    pipe.pexpire(self._key(sha, part), self._lifetime)
             pipe.strlen(self._key(sha, "bytes"))
-        sizes: list[int] = (await pipe.execute())[1::2]
+        sizes: list[int] = (await pipe.execute())[3::4]
         missing = [
             sha for sha, size in zip(wanted, sizes, strict=True) if size != wanted[sha].bytes
         ]
@@ -74,7 +80,7 @@ class PictureStore:
         if missing:
             pipe = client.pipeline(transaction=False)
             for sha in missing:
-                pipe.set(self._key(sha, "bytes"), blobs[sha])
+                pipe.set(self._key(sha, "bytes"), blobs[sha], px=self._lifetime)
             await pipe.execute()
 
     async def share(
@@ -96,7 +102,8 @@ class PictureStore:
         return True
 
     async def read(self, picture: PictureRef) -> bytes:
-        """Return a picture's bytes; ``HistoryDamaged`` when they are gone or not what they were."""
+        """Return a picture's bytes; ``PictureGone`` when they are not kept any longer,
+        ``HistoryDamaged`` when they are not what they were."""
 
         async def get(client: Any) -> bytes | None:
             found: bytes | None = await client.get(self._key(picture.sha256, "bytes"))
@@ -105,7 +112,9 @@ class PictureStore:
         data = await self._link.run(get)
         named = f"picture {picture.number}{f' ({picture.name})' if picture.name else ''}"
         if data is None:
-            raise HistoryDamaged(f"the bytes of {named} are gone: send it again")
+            if self._lifetime is not None:
+                raise PictureGone(f"the pixels of {named} are not kept any longer: send it again")
+            raise PictureGone(f"the bytes of {named} are gone: send it again")
         if hashlib.sha256(data).hexdigest() != picture.sha256:
             raise HistoryDamaged(f"the stored bytes of {named} are damaged: send it again")
         return data

@@ -4,6 +4,7 @@ Knows nothing of writing; what the records say is ``memory/assembly.py``'s.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from redis import exceptions as rx
@@ -11,6 +12,7 @@ from redis import exceptions as rx
 from memory import assembly
 from memory.client import explain
 from memory.errors import HistoryDamaged
+from memory.lifetimes import with_captions
 from memory.messages import Conversation, Turn
 from memory.store import Store
 
@@ -29,6 +31,7 @@ def queue_load(pipe: Any, store: Store, conversation: str, last: int | None) -> 
     pipe.llen(turns)
     pipe.lrange(turns, *((1, 0) if last is not None and last < 1 else (-(last or 0), -1)))
     pipe.hgetall(store.key(conversation, "pictures"))
+    pipe.hgetall(store.key(conversation, "captions"))
 
 
 def loaded(store: Store, conversation: str, replies: Sequence[Any]) -> tuple[Conversation, bool]:
@@ -44,10 +47,14 @@ def loaded(store: Store, conversation: str, replies: Sequence[Any]) -> tuple[Con
                 f"conversation {conversation!r} is not in the form Bifocal stores: another "
                 "program wrote to its keys"
             ) from value
-    written, total, records, refs = replies
+    written, total, records, refs, captions = replies
     total = max(int(total), len(records))
     count = int(written) if written and written.isdigit() else 0
-    return assembly.conversation(conversation, total, records, refs, count), count <= total
+    found = assembly.conversation(conversation, total, records, refs, count)
+    lifetimes = store.lifetimes
+    pictures = with_captions(found.pictures, captions, store.since(lifetimes.captions))
+    found = assembly.younger(replace(found, pictures=pictures), store.since(lifetimes.turns))
+    return found, count <= total
 
 
 def _plain(error: rx.ResponseError) -> rx.ResponseError:

@@ -6,6 +6,8 @@ Knows nothing of connections. Tenants and conversation ids are percent-encoded, 
     bifocal:c:{TENANT:CONVERSATION}:turns     list of records, oldest first
     bifocal:c:{TENANT:CONVERSATION}:pictures  hash: number -> record; last -> the highest number
                                               ever given; life -> what holds its pictures
+    bifocal:c:{TENANT:CONVERSATION}:captions  hash: number -> time (s) and caption, where captions
+                                              have a lifetime
     bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; named -> a person gave the title;
                                               turns -> how many were written;
                                               fence -> the last token that was given;

@@ -27,6 +27,7 @@ from memory.errors import ConversationNotFound, HistoryDamaged, HistoryUnavailab
 from memory.found import SearchResult
 from memory.history import Follow, Pixels
 from memory.lease import Lease
+from memory.lifetimes import FOREVER, Lifetimes
 from memory.messages import Conversation, PictureRef, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore
 from memory.reads import loaded, queue_load
@@ -56,13 +57,14 @@ class RedisHistory:
         embedded: EmbeddedRedis | None = None,
         lease: float = LEASE,
         remember: float = DAY,
+        lifetimes: Lifetimes = FOREVER,
     ) -> None:
         self.tenant = tenant
         self._link = link
         self._embedded = embedded
-        self._pictures = PictureStore(link, tenant)
+        self._pictures = PictureStore(link, tenant, lifetimes.pixels)
         self._loop = asyncio.get_running_loop()
-        self._store = Store(tenant, link, embedded, self._pictures, lease, remember)
+        self._store = Store(tenant, link, embedded, self._pictures, lease, remember, lifetimes)
 
     @classmethod
     async def open(
@@ -76,14 +78,16 @@ class RedisHistory:
         connections: int = 16,
         lease: float = LEASE,
         remember: float = DAY,
+        lifetimes: Lifetimes = FOREVER,
     ) -> "RedisHistory":
         """Connect to ``url`` (see ``memory/connect.py``), or to a server kept in ``folder``.
 
         ``timeout`` is every call's deadline in seconds. ``fsync`` is the embedded server's: with
         ``everysec`` a power cut takes the last second, with ``always`` nothing that was
         acknowledged. ``lease`` and ``remember`` are seconds: how long a claim holds when its
-        holder stands still, and how long an idempotency key is known. Raises
-        ``HistoryUnavailable`` when the server cannot be reached or refuses.
+        holder stands still, and how long an idempotency key is known. ``lifetimes``
+        says how long turns, captions and pixels are kept. Raises ``HistoryUnavailable`` when the
+        server cannot be reached or refuses.
         """
         embedded = None
         if url is None:
@@ -103,7 +107,7 @@ class RedisHistory:
             if embedded is not None:
                 await embedded.aclose()
             raise
-        return cls(link, tenant, embedded, lease, remember)
+        return cls(link, tenant, embedded, lease, remember, lifetimes)
 
     def _key(self, conversation: str, part: str) -> str:
         return self._store.key(conversation, part)
@@ -307,7 +311,8 @@ class RedisHistory:
 
     async def search(self, words: str, limit: int = 20, seconds: float = 5.0) -> SearchResult:
         """See ``History.search`` and ``memory/search.py``."""
-        return await search(self._read, self.tenant, words, limit, seconds)
+        since = self._store.since(self._store.lifetimes.turns)
+        return await search(self._read, self.tenant, words, limit, seconds, since)
 
     async def forget(self, conversation: str) -> None:
         """See ``History.forget``."""

@@ -45,6 +45,7 @@ class _Reading:
     """A search under way: what it looks for, and what it came across."""
 
     sought: tuple[Term, ...]
+    since: float = float("-inf")  #: turns from before are past their lifetime
     found: list[Found] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     turns: int = 0
@@ -69,16 +70,23 @@ class Read(Protocol):
 
 
 async def search(
-    read: Read, tenant: str, words: str, limit: int = 20, seconds: float = 5.0
+    read: Read,
+    tenant: str,
+    words: str,
+    limit: int = 20,
+    seconds: float = 5.0,
+    since: float = float("-inf"),
 ) -> SearchResult:
     """Return the last ``limit`` turns of a tenant in which every word of ``words`` stands.
+
+    What was said before ``since`` (s) is past its lifetime, and is not found.
 
     Ends after about ``seconds``, with what was found by then. Raises ``HistoryError`` when there
     is nothing to look for, ``HistoryUnavailable`` when Redis cannot be asked.
     """
     if not 1 <= limit <= LIMIT:
         raise HistoryError(f"a limit of {limit}: give 1 to {LIMIT}")
-    reading = _Reading(_sought(words))
+    reading = _Reading(_sought(words), since)
     until = time.monotonic() + seconds
     async with aclosing(_batches(read, tenant, reading)) as batches:
         async for windows in batches:
@@ -234,7 +242,7 @@ def _look_at(reading: _Reading, window: _Window, number: int, record: bytes) -> 
     turn = read_turn(record)
     if turn is None:
         reading.damaged += 1
-    elif shown := _shown(turn, reading.sought):
+    elif turn.at >= reading.since and (shown := _shown(turn, reading.sought)):
         by, line, marks = shown
         reading.found.append(
             Found(window.name, window.title, number, turn.id, turn.at, by, line, marks)

@@ -1,12 +1,13 @@
 """What every part of a history works with: a tenant's keys, the way to its Redis, its settings.
 
-Knows nothing of what is written or read.
+Knows nothing of turns.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeVar
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from redis import exceptions as rx
 from redis.asyncio import Redis
@@ -15,13 +16,15 @@ from memory.claims import DAY, LEASE
 from memory.client import Link
 from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryUnavailable
+from memory.lifetimes import FOREVER, Lifetimes, write_caption
+from memory.messages import PictureRef
 from memory.pictures import PictureStore
-from memory.records import conversation_key
+from memory.records import conversation_key, encode_name, index_key, pack
 
 T = TypeVar("T")
 
 #: What a conversation has on its slot; ``lease`` and ``keys`` are ``memory/lease.py``'s
-PARTS = ("turns", "pictures", "meta", "keys")
+PARTS = ("turns", "pictures", "captions", "meta", "keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,47 @@ class Store:
     pictures: PictureStore
     lease: float = LEASE
     remember: float = DAY
+    lifetimes: Lifetimes = FOREVER
 
     def key(self, conversation: str, part: str) -> str:
         """Return the key of a conversation's part."""
         return conversation_key(self.tenant, conversation, part)
+
+    def queue_pictures(
+        self, pipe: Any, conversation: str, pictures: Iterable[PictureRef], at: float
+    ) -> None:
+        """Queue the references of pictures; ``at`` is when they were sent (s). A caption that has
+        a lifetime is stored apart."""
+        key, captions = self.key(conversation, "pictures"), self.key(conversation, "captions")
+        for picture in pictures:
+            if self.lifetimes.captions is not None and picture.caption:
+                pipe.hset(captions, str(picture.number), write_caption(picture.caption, at))
+                picture = replace(picture, caption="")
+            pipe.hset(key, str(picture.number), pack(picture.to_json()))
+
+    def queue_lifetimes(self, pipe: Any, conversation: str) -> None:
+        """Queue the end of all that a conversation has, one lifetime from now, or no end."""
+        turns, captions = self.lifetimes.turns, self.lifetimes.captions
+        for part in ("meta", "turns", "pictures"):
+            if turns is None:
+                pipe.persist(self.key(conversation, part))
+            else:
+                pipe.pexpire(self.key(conversation, part), int(turns * 1000))
+        ends = [lifetime for lifetime in (turns, captions) if lifetime is not None]
+        if ends:
+            pipe.pexpire(self.key(conversation, "captions"), int(min(ends) * 1000))
+
+    def queue_listing(self, pipe: Any, conversation: str, at: float) -> None:
+        """Queue an entry of the tenant's list, and the end of those that have passed their
+        lifetime."""
+        index = index_key(self.tenant)
+        pipe.zadd(index, {encode_name(conversation): at})
+        if self.lifetimes.turns is not None:
+            pipe.zremrangebyscore(index, "-inf", f"({time.time() - self.lifetimes.turns}")
+
+    def since(self, lifetime: float | None) -> float:
+        """Return the time (s) before which what has ``lifetime`` is past it."""
+        return float("-inf") if lifetime is None else time.time() - lifetime
 
     async def read(self, work: Callable[[Redis], Awaitable[T]]) -> T:
         """Do ``work``, which may be done twice, once more if an embedded server had died."""

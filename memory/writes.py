@@ -24,9 +24,10 @@ from redis import exceptions as rx
 
 from memory import assembly
 from memory.claims import Claim, Once
-from memory.edits import turn_not_found
+from memory.edits import trim, turn_not_found
 from memory.errors import HistoryDamaged, HistoryError, TurnOvertaken
 from memory.history import Follow
+from memory.lifetimes import trims
 from memory.messages import PictureRef, Turn
 from memory.pictures import TRIES, highest, make_way, server_time
 from memory.reads import find_turn
@@ -68,24 +69,35 @@ class Saving:
 
     async def run(self, client: Any) -> Turn:
         """Store it; return what was stored, or what was before under the same key."""
-        index, name = index_key(self.store.tenant), encode_name(self.conversation)
         if self._again is None:
-            await client.zadd(index, {name: self.turn.at})  # 1.
-        stored, count = await self._store(client, name)
+            await self._list(client)  # 1.
+        stored, count = await self._store(client, encode_name(self.conversation))
         if stored is None:
             raise turn_not_found(self.conversation, self._again.id if self._again else "")
         if count == 1 and self._again is None:
-            await client.zadd(index, {name: self.turn.at})  # 4.
+            await self._list(client)  # 4.
+        elif self._again is None and self._ends and trims(count):
+            await trim(self.store, client, self.conversation)
         return stored
 
     async def complete(self, client: Any) -> Turn | None:
         """Store it in the place of ``before``; ``None`` when that is not the last turn any more,
         or not as it was."""
-        index, name = index_key(self.store.tenant), encode_name(self.conversation)
+        name = encode_name(self.conversation)
         stored, _ = await self._store(client, name)
         if stored is not None:
-            await client.zadd(index, {name: stored.at}, xx=True)
+            await client.zadd(index_key(self.store.tenant), {name: stored.at}, xx=True)
         return stored
+
+    @property
+    def _ends(self) -> bool:
+        lifetimes = self.store.lifetimes
+        return lifetimes.turns is not None or lifetimes.captions is not None
+
+    async def _list(self, client: Any) -> None:
+        pipe = client.pipeline(transaction=False)
+        self.store.queue_listing(pipe, self.conversation, self.turn.at)
+        await pipe.execute()
 
     @property
     def _again(self) -> Turn | None:
@@ -249,8 +261,7 @@ class Saving:
             pipe.lset(turns, place, pack(turn.to_json()))
             if title is not None:
                 pipe.hset(meta, "title", title)
-        for ref in refs:
-            pipe.hset(pictures, str(ref.number), pack(ref.to_json()))
+        self.store.queue_pictures(pipe, self.conversation, refs, turn.at)
         if refs:
             pipe.hset(pictures, mapping={"last": refs[-1].number, "life": life})
         if self.once:
@@ -258,4 +269,4 @@ class Saving:
             pipe.expire(self._key("keys"), int(self.store.remember) + 1)
         if self.claim:
             pipe.delete(self._key("lease"))
-            pipe.persist(meta)
+        self.store.queue_lifetimes(pipe, self.conversation)

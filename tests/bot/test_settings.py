@@ -78,3 +78,20 @@ def test_no_secret_is_shown() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.load(redis_url=["hunter2"])
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("30d", 2_592_000), ("12h", 43_200), (" 5m ", 300), ("1.5s", 1.5), ("90", 90), (90, 90)],
+)
+def test_a_lifetime_is_read_in_seconds_or_with_its_unit(said: object, seconds: float) -> None:
+    """From a keyword, the environment or the file."""
+    assert Settings.load(pictures_ttl=said).pictures_ttl == seconds
+    assert Settings.load(environ={"BIFOCAL_TURNS_TTL": str(said)}).turns_ttl == seconds
+
+
+@pytest.mark.parametrize("said", ["", "0", "-1d", "xd", "d", "nan", "inf", "3 weeks", [1]])
+def test_a_lifetime_that_is_none_is_one_line(said: object) -> None:
+    """It names the setting and the value."""
+    with pytest.raises(SettingsError, match="setting captions_ttl"):
+        Settings.load(captions_ttl=said)

@@ -140,3 +140,18 @@ def test_the_synchronous_bot_repeats_too(demo_library: Path) -> None:
         assert bot.conversation("c").total == 1
         assert not any(isinstance(e, Notice) for e in events)
         assert isinstance(bot._bot, AsyncChatBot)
+
+
+async def test_a_picture_whose_pixels_are_gone_is_said_and_the_turn_goes_on(open_bot: Any) -> None:
+    """Asked about by its number, and when its own turn is answered again; the handle stays."""
+    red = Image.new("RGB", (40, 30), "red")
+    async with open_bot(Writer(), pictures_ttl="0.05s") as bot:
+        first = await bot.ask("What is this?", images=[red], conversation="c")
+        await asyncio.sleep(0.2)
+        answer = await bot.ask("What is in picture 1?", conversation="c")
+        assert any("picture 1 are not kept any longer" in notice for notice in answer.notices)
+        again = await bot.regenerate("c", first.turn)
+        assert any("picture 1 are not kept any longer" in notice for notice in again.notices)
+        found = await bot.conversation("c")
+    assert [picture.number for picture in found.pictures] == [1]
+    assert found.turns[0].question.pictures == (1,)
