@@ -8,6 +8,7 @@ import asyncio
 from collections import OrderedDict
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
@@ -114,6 +115,15 @@ class QueryPictureReader:
             self._read.popitem(last=False)
         return lines
 
+    def clear(self) -> None:
+        """Forget what was read."""
+        self._read.clear()
+
+
+def engine_cache() -> Path:
+    """Return the folder in which local models keep what they have read."""
+    return user_cache_path("bifocal") / "engine"
+
 
 def load_writer(settings: Settings) -> "tuple[BaseChatModel, str]":
     """Return the model that the settings name, and what it is called where they say ``auto``."""
@@ -134,7 +144,7 @@ def load_writer(settings: Settings) -> "tuple[BaseChatModel, str]":
         local={
             "tenant": settings.tenant,
             "seconds": settings.answer_seconds,
-            "cache": user_cache_path("bifocal") / "engine",
+            "cache": engine_cache(),
         },
     )
     return model, name

@@ -130,8 +130,12 @@ class AsyncChatBot(AsyncEdits):
         return await self.parts.history.search(words, limit)
 
     async def forget(self, conversation: str) -> None:
-        """Remove a conversation; ``ConversationNotFound`` when there is none of that name."""
+        """Remove a conversation, and what a local model keeps of its tenant's conversations.
+
+        ``ConversationNotFound`` when there is none of that name.
+        """
         await self.parts.history.forget(conversation)
+        await self._forget_kept()
 
     async def picture(self, conversation: str, number: int) -> bytes:
         """Return the encoded bytes of a conversation's picture."""

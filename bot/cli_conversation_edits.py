@@ -43,6 +43,7 @@ def rename(
 def forget(name: NameArgument, library: LibraryOption = None) -> None:
     """Remove a conversation, and the pictures that no other one holds."""
     with_history(library, lambda history: history.forget(name))
+    _forget_kept(library)
     _say(f"Forgot conversation {name}.")
 
 
@@ -79,6 +80,7 @@ def delete_turn(
         await history.delete_turn(name, await _turn(history, name, turn))
 
     with_history(library, work)
+    _forget_kept(library)
     _say(f"Removed turn {turn} of {name}.")
 
 
@@ -136,6 +138,15 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("pictures", total=None, visible=False)
         yield lambda done, of: progress.update(task, completed=done, total=of, visible=True)
+
+
+def _forget_kept(library: Path | None) -> None:
+    """Drop what local models keep of the tenant on disk."""
+    from bot.build import engine_cache
+    from bot.forgetting import forget_on_disk
+    from bot.settings import Settings
+
+    forget_on_disk(engine_cache(), Settings.usual(library=library).tenant)
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@
 how turns are stored.
 """
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -103,9 +104,18 @@ class AsyncEdits:
         return await _answer(self.stream_again(conversation, turn, text, callbacks=callbacks))
 
     async def delete_turn(self, conversation: str, turn: str) -> None:
-        """Remove a turn by its id, and the pictures that only it names; ``TurnNotFound`` when there
-        is none."""
+        """Remove a turn by its id, the pictures that only it names, and what a local model keeps.
+
+        ``TurnNotFound`` when there is none.
+        """
         await self.parts.history.delete_turn(conversation, turn)
+        await self._forget_kept()
+
+    async def _forget_kept(self) -> None:
+        from bot.build import engine_cache
+        from bot.forgetting import forget_kept
+
+        await asyncio.to_thread(forget_kept, self.parts, engine_cache())
 
     async def fork(
         self, conversation: str, name: str | None = None, *, turn: str | None = None

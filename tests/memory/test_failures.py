@@ -3,6 +3,8 @@
 import asyncio
 import os
 import random
+import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -23,6 +25,8 @@ from memory.redis_server import ask
 MakeTurn = Callable[..., Turn]
 MakePicture = Callable[..., tuple[PictureRef, dict[str, bytes]]]
 StartServer = Callable[..., int]
+
+FULL = bool(os.environ.get("BIFOCAL_FULL"))  #: the full counts of each promise
 
 
 async def refusal(url: str, timeout: float = 2.0) -> HistoryUnavailable:  # noqa: ASYNC109
@@ -154,7 +158,7 @@ async def test_cancelled_calls_poison_nothing(
 
     async def use(user: int) -> None:
         nonlocal cancelled
-        for step in range(12):
+        for step in range(625 if FULL else 12):
             ref, blobs = make_picture(1, f"user {user} step {step}".encode())
             if step % 3 == 0:
                 call = asyncio.create_task(
@@ -271,7 +275,7 @@ from memory.messages import Message, PictureRef, Turn
 from memory.redis_history import RedisHistory
 
 async def main():
-    history = await RedisHistory.open(folder=Path(sys.argv[1]), fsync="always")
+    history = await RedisHistory.open(folder=Path(sys.argv[1]), fsync="always", lease=0.3)
     start = int(sys.argv[2])
     for number in range(start, start + 10000):
         data = f"picture {number}".encode() * 3000
@@ -281,10 +285,16 @@ async def main():
         turn = Turn(str(number), Message("q", (10**6,) if with_picture else ()), Message("a"), 1.0)
         pictures = ((ref,), {sha: data}) if with_picture else ()
         try:
-            await history.save("c1", turn, *pictures)
+            if number % 2:
+                async with history.claim("c1", turn.id, last=1, wait=60) as claim:
+                    await history.save("c1", turn, *pictures, claim=claim)
+            else:
+                await history.save("c1", turn, *pictures, idempotency_key=turn.id)
         except HistoryUnavailable:
             return  # not acknowledged
         print(number, flush=True)
+        if Path(sys.argv[3]).exists():
+            return
 
 asyncio.run(main())
 """
@@ -294,11 +304,12 @@ asyncio.run(main())
 async def test_an_acknowledged_turn_survives_a_kill(
     tmp_path: Path, run_python: Callable[..., "subprocess.Popen[str]"], victim: str
 ) -> None:
-    """Some rounds of `kill -9` in mid-stream, with `appendfsync always`."""
+    """Rounds of `kill -9` in mid-stream, `appendfsync always`; every other turn by a claim."""
     chance = random.Random(victim)
     acknowledged: list[int] = []
-    for round_ in range(4):
-        writer = run_python(WRITER, str(tmp_path), str(round_ * 10000))
+    stop = tmp_path / "stop"
+    for round_ in range(100 if FULL else 4):
+        writer = run_python(WRITER, str(tmp_path), str(round_ * 10000), str(stop))
         assert writer.stdout is not None
         for _ in range(chance.randrange(1, 25)):
             acknowledged.append(int(writer.stdout.readline()))
@@ -307,8 +318,10 @@ async def test_an_acknowledged_turn_survives_a_kill(
         server = int(info.partition("process_id:")[2].split()[0])
         await asyncio.sleep(chance.random() * 0.01)
         os.kill(server if victim == "server" else writer.pid, signal.SIGKILL)
+        await asyncio.to_thread(stop.touch)  # a claim would go on with the server's successor
         assert writer.wait(timeout=60) == (0 if victim == "server" else -signal.SIGKILL)
         acknowledged += [int(line) for line in writer.communicate()[0].splitlines()]
+        await asyncio.to_thread(stop.unlink)
     async with await RedisHistory.open(folder=tmp_path) as history:
         loaded = await history.load("c1")
         assert loaded.notices == ()
@@ -321,3 +334,50 @@ async def test_an_acknowledged_turn_survives_a_kill(
             (number,) = turn.question.pictures
             data = await history.picture("c1", number)
             assert data == f"picture {turn.id}".encode() * 3000
+
+
+def _traced(lines: list[str], ids: list[str]) -> list[str]:
+    """Return the ids whose reply left the server after their record was synced to the disk."""
+    good = []
+    for id in ids:
+        at = next((n for n, line in enumerate(lines) if id in line and "aof" in line), len(lines))
+        after = lines[at + 1 :]
+        synced, sent = (
+            next((n for n, line in enumerate(after) if re.search(call, line)), len(after))
+            for call in (r"fdatasync\(.*= 0", r"(write|sendto)\(.*(UNIX|sock)")
+        )
+        if synced < sent:
+            good.append(id)
+    return good
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+async def test_a_turn_is_acknowledged_only_after_it_is_on_the_disk(
+    tmp_path: Path, make_turn: MakeTurn
+) -> None:
+    """As the kernel saw it: write to the file, fdatasync, and only then the reply."""
+    async with await RedisHistory.open(folder=tmp_path, fsync="always", timeout=60) as history:
+        server = int((await history._link.client.info("server"))["process_id"])
+        out = tmp_path / "trace"
+        tracer = await asyncio.create_subprocess_exec(
+            *("strace", "-f", "-yy", "-s", "3000", "-o", str(out), "-p", str(server)),
+            *("-e", "trace=write,writev,sendto,fdatasync,fsync"),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert tracer.stderr is not None
+        said = await tracer.stderr.readline()
+        if b"attached" not in said:
+            await tracer.wait()
+            pytest.skip(f"strace may not attach here: {said.decode().strip()}")
+        turns = [make_turn() for _ in range(500 if FULL else 25)]
+        for number, turn in enumerate(turns):
+            if number % 2:
+                await history.save("c1", turn)
+            else:
+                async with history.claim("c1", turn.id, last=0) as claim:
+                    await history.save("c1", turn, claim=claim)
+        tracer.send_signal(signal.SIGINT)
+        await tracer.communicate()
+    lines = await asyncio.to_thread(lambda: out.read_text(errors="replace").splitlines())
+    ids = [f'id\\":\\"{turn.id}' for turn in turns]
+    assert _traced(lines, ids) == ids
