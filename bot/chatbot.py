@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from bot.edits import AsyncEdits, Edits
 from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Done, Event
+from bot.portal import Events
 from bot.settings import Settings
 from memory.found import SearchResult
 from memory.messages import Conversation, Summary
@@ -274,7 +275,7 @@ class ChatBot(Edits):
         )
 
     def _pull(self, flow: AsyncGenerator[Event, None]) -> Iterator[Event]:
-        events = _Events(flow)
+        events = Events(flow)
         try:
             while (event := self._run(events.next)) is not None:
                 yield event
@@ -362,27 +363,3 @@ def _settings(
     if settings is None:
         return Settings.usual(**given)
     return Settings.load(**{**settings.model_dump(), **given})
-
-
-class _Events:
-    """A stream of events in the bot's event loop, pulled and ended from another thread."""
-
-    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
-        self._events = events
-        self._pulling: asyncio.Task[Any] | None = None
-
-    async def next(self) -> Event | None:
-        """Return the next event, or ``None`` after the last one."""
-        self._pulling = asyncio.current_task()
-        try:
-            return await anext(self._events, None)
-        finally:
-            self._pulling = None
-
-    async def close(self) -> None:
-        """End the stream; what is being waited for, after Ctrl-C, is cancelled."""
-        if self._pulling is not None:
-            self._pulling.cancel()
-        while self._events.ag_running:  # type: ignore[attr-defined]  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.005)
-        await self._events.aclose()

@@ -14,7 +14,13 @@ from typing import Any
 from redis import exceptions as rx
 
 from memory import assembly
-from memory.errors import ConversationExists, ConversationNotFound, TurnNotFound
+from memory.errors import (
+    ConversationExists,
+    ConversationNotFound,
+    HistoryError,
+    HistoryUnavailable,
+    TurnNotFound,
+)
 from memory.history import Pixels
 from memory.lifetimes import old_captions
 from memory.messages import PictureRef, Turn
@@ -74,6 +80,7 @@ async def remove(store: Store, client: Any, conversation: str, pick: Pick) -> in
     keys = {part: store.key(conversation, part) for part in PARTS}
     for attempt in range(TRIES):
         await make_way(attempt)
+        now = await server_time(client)
         async with client.pipeline(transaction=True) as pipe:
             await pipe.watch(keys["turns"], keys["pictures"], keys["meta"])
             records = await pipe.lrange(keys["turns"], 0, -1)
@@ -84,7 +91,6 @@ async def remove(store: Store, client: Any, conversation: str, pick: Pick) -> in
             refs = await pipe.hgetall(keys["pictures"])
             named = await pipe.hexists(keys["meta"], "named")
             numbers = _only_in(turns, places) & set(assembly.numbered(refs))
-            now = await server_time(pipe)
             pipe.multi()
             _queue_removal(pipe, keys, turns, places, numbers, now, bool(named))
             try:
@@ -202,7 +208,9 @@ class Copy:
                     held.append(sha)
                 self.tell(done)
             await self.store.write(lambda client: self._store(client, life), limit=LONG)
-        except BaseException:
+        except HistoryUnavailable:
+            raise  # it may have been stored: what is held in vain is swept
+        except HistoryError:
             for sha in held:
                 await self.store.write(self._releaser(sha, holder))
             raise

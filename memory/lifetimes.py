@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from memory.messages import PictureRef
 
+TRIM_EVERY = 8  #: turns after which a conversation is looked through, at the least
+
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
@@ -25,17 +27,14 @@ class Lifetimes:
         """How long a picture's bytes are kept: never longer than the turn that it came with."""
         return min((t for t in (self.pictures, self.turns) if t is not None), default=None)
 
+    def trims(self, count: int) -> bool:
+        """Return whether a conversation of ``count`` turns, a new one among them, is to be looked
+        through for what is past its lifetime: every few turns, and fewer in a long one."""
+        ends = self.turns is not None or self.captions is not None
+        return ends and count > 0 and count % max(TRIM_EVERY, count // 16) == 0
+
 
 FOREVER = Lifetimes()
-
-#: Every turn this many a conversation is looked through for turns past their lifetime, and every
-#: sixteenth part of its length if that is more
-TRIM_EVERY = 8
-
-
-def trims(count: int) -> bool:
-    """Return whether a conversation of ``count`` turns is to be looked through now."""
-    return count % max(TRIM_EVERY, count // 16) == 0
 
 
 def write_caption(caption: str, at: float) -> str:

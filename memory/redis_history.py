@@ -153,7 +153,11 @@ class RedisHistory:
         given = dict(blobs or {})
         saving = Saving(self._store, conversation, turn, pictures, given, follow, claim, once)
         saving.check()
-        return await self._write(saving.run)
+        stored, count = await self._write(saving.run)
+        if self._store.lifetimes.trims(count):
+            with contextlib.suppress(HistoryUnavailable):  # it was stored; the next one tries again
+                await self._write(lambda client: edits.trim(self._store, client, conversation))
+        return stored
 
     def claim(
         self,

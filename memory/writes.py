@@ -24,10 +24,9 @@ from redis import exceptions as rx
 
 from memory import assembly
 from memory.claims import Claim, Once
-from memory.edits import trim, turn_not_found
+from memory.edits import turn_not_found
 from memory.errors import HistoryDamaged, HistoryError, TurnOvertaken
 from memory.history import Follow
-from memory.lifetimes import trims
 from memory.messages import PictureRef, Turn
 from memory.pictures import TRIES, highest, make_way, server_time
 from memory.reads import find_turn
@@ -67,8 +66,9 @@ class Saving:
                     f"{picture.sha256[:12]}…: nothing was stored"
                 )
 
-    async def run(self, client: Any) -> Turn:
-        """Store it; return what was stored, or what was before under the same key."""
+    async def run(self, client: Any) -> tuple[Turn, int]:
+        """Store it; return what was stored, or what was before under the same key, and how many
+        turns there are if this is a new one, else 0."""
         if self._again is None:
             await self._list(client)  # 1.
         stored, count = await self._store(client, encode_name(self.conversation))
@@ -76,9 +76,7 @@ class Saving:
             raise turn_not_found(self.conversation, self._again.id if self._again else "")
         if count == 1 and self._again is None:
             await self._list(client)  # 4.
-        elif self._again is None and self._ends and trims(count):
-            await trim(self.store, client, self.conversation)
-        return stored
+        return stored, 0 if self._again else count
 
     async def complete(self, client: Any) -> Turn | None:
         """Store it in the place of ``before``; ``None`` when that is not the last turn any more,
@@ -88,11 +86,6 @@ class Saving:
         if stored is not None:
             await client.zadd(index_key(self.store.tenant), {name: stored.at}, xx=True)
         return stored
-
-    @property
-    def _ends(self) -> bool:
-        lifetimes = self.store.lifetimes
-        return lifetimes.turns is not None or lifetimes.captions is not None
 
     async def _list(self, client: Any) -> None:
         pipe = client.pipeline(transaction=False)
@@ -111,7 +104,8 @@ class Saving:
         whose place it was to take."""
         stored: Turn | None = None
         life, known, abandoned = "", await self._begin(client), list[str]()
-        now = 0.0
+        now = await server_time(client) if self.once else 0.0
+        until = now + self.store.remember
         for attempt in range(TRIES):
             await make_way(attempt)
             if self.pictures and not life:  # 2.
@@ -121,9 +115,9 @@ class Saving:
                     client, f"{name}/{life}", self.pictures, self.blobs, now
                 )
             async with client.pipeline(transaction=True) as pipe:
-                before = await self._guard(pipe)
+                before = await self._guard(pipe, now)
                 if before is not None:
-                    return await self._as_it_was(client, before), 0
+                    return before, 0
                 last, found = None, known
                 if self.pictures:
                     last, found = await pipe.hmget(self._key("pictures"), "last", "life")
@@ -142,9 +136,8 @@ class Saving:
                 first = 1 + await highest(pipe, self._key("pictures"), last)
                 stored, refs = assembly.renumber(self.turn, self.pictures, first, self.follow)
                 title = await self._title(pipe, stored, refs, place)
-                done = await self._until(pipe)
                 pipe.multi()  # 3.
-                self._queue(pipe, stored, refs, life, done, place, title)
+                self._queue(pipe, stored, refs, life, until, place, title)
                 try:
                     count = (await pipe.execute())[0]
                 except rx.WatchError:
@@ -175,8 +168,9 @@ class Saving:
         found: bytes | None = life
         return found
 
-    async def _guard(self, pipe: Any) -> str | None:
-        """Watch what the transaction rests on; return the turn that the key was before, if any."""
+    async def _guard(self, pipe: Any, now: float) -> Turn | None:
+        """Watch what the transaction rests on; return the turn that the key was before, if that is
+        still there. ``now`` is the server's clock (s)."""
         watched = [self._key("pictures")] if self.pictures else []
         if self.claim or self.before:
             watched.append(self._key("meta"))
@@ -191,7 +185,9 @@ class Saving:
             self._check_token(await pipe.hget(self._key("meta"), "fence"))
         if self.once and not self.claim:
             record = await pipe.hget(self._key("keys"), self.once.key)
-            return self.once.done(record, await server_time(pipe))
+            done = self.once.done(record, now)
+            if done is not None:
+                return (await find_turn(pipe, self._key("turns"), done))[1]
         return None
 
     def _check_token(self, fence: bytes | None) -> None:
@@ -204,7 +200,10 @@ class Saving:
     async def _was_cut(self, pipe: Any, held: float) -> bool:
         """Return whether turns were removed since the pictures were held (server's clock, s)."""
         cut = await pipe.hget(self._key("meta"), "cut")
-        return cut is not None and float(cut) >= held
+        try:
+            return cut is not None and float(cut) >= held
+        except ValueError:
+            return False  # damaged
 
     async def _place(self, pipe: Any) -> int | None:
         """Return the place of the turn that is replaced, -1 for a new one, ``None`` when it is not
@@ -219,14 +218,6 @@ class Saving:
             return -1
         place, _ = await find_turn(pipe, turns, self._again.id)
         return place if place >= 0 else None
-
-    async def _until(self, pipe: Any) -> float:
-        """Return until when the key is known (server's clock, s)."""
-        return await server_time(pipe) + self.store.remember if self.once else 0.0
-
-    async def _as_it_was(self, client: Any, id: str) -> Turn:
-        _, turn = await find_turn(client, self._key("turns"), id)
-        return turn or self.turn
 
     async def _title(
         self, pipe: Any, turn: Turn, refs: Sequence[PictureRef], place: int

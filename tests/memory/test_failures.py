@@ -167,7 +167,7 @@ async def test_cancelled_calls_poison_nothing(
             elif step % 3 == 1:
                 call = asyncio.create_task(store.save(f"c{user}", make_turn(f"user {user}")))
             else:
-                call = asyncio.create_task(store.load(f"c{user}"))  # type: ignore[arg-type]
+                call = asyncio.create_task(store.load(f"c{user}", last=20))  # type: ignore[arg-type]
             for _ in range(chance.randrange(12)):
                 await asyncio.sleep(0)
             call.cancel()
@@ -175,7 +175,7 @@ async def test_cancelled_calls_poison_nothing(
                 await call
             except asyncio.CancelledError:
                 cancelled += 1
-            check(user, await store.load(f"c{user}"))
+            check(user, await store.load(f"c{user}", last=20))
 
     await asyncio.gather(*(use(user) for user in range(8)))
     assert cancelled >= 50

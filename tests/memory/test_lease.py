@@ -380,11 +380,21 @@ async def test_keys_are_forgotten_after_their_time_and_do_not_pile_up(
 async def test_after_its_turn_is_gone_a_key_is_free(
     store: RedisHistory, make_turn: MakeTurn
 ) -> None:
-    """Forgetting a conversation forgets its keys."""
+    """Forgetting a conversation forgets its keys; so does deleting the turn."""
     await store.save("c1", make_turn("q"), idempotency_key="k")
     await store.forget("c1")
     turn = make_turn("q")
     assert await store.save("c1", turn, idempotency_key="k") == turn
+    await store.save("c1", make_turn("other"))
+    await store.delete_turn("c1", turn.id)
+    again = make_turn("q")
+    assert await store.save("c1", again, idempotency_key="k") == again
+    await store.delete_turn("c1", again.id)
+    third = make_turn("q")
+    async with store.claim("c1", third.id, once=Once.of("k", "q", [])) as claim:
+        assert claim.answered is None
+        await store.save("c1", third, claim=claim)
+    assert third in (await store.load("c1")).turns
 
 
 async def test_a_damaged_token_or_key_blocks_nothing(
