@@ -229,6 +229,40 @@ class HistoryContract:
         assert [s.id for s in await store.conversations()] == ["bystander"]
         assert await store.picture("bystander", 1) == blobs[ref.sha256]
 
+    async def test_a_search_and_the_list_know_what_was_deleted_and_replaced(
+        self, store: History, make_turn: MakeTurn
+    ) -> None:
+        first, second = make_turn("a red ferry", at=1.0), make_turn("a blue ferry", at=2.0)
+        for turn in (first, second):
+            await store.save("c1", turn)
+        async with store.claim("c1", "x", again=second.id) as claim:
+            again = replace(second, question=Message("a green boat"), answer=Message("yes"))
+            await store.save("c1", again, claim=claim)
+        assert [found.id for found in (await store.search("ferry")).found] == [first.id]
+        await store.delete_turn("c1", first.id)
+        assert (await store.search("ferry")).found == ()
+        assert [found.id for found in (await store.search("boat")).found] == [second.id]
+        assert [(s.title, s.turns) for s in await store.conversations()] == [("a green boat", 1)]
+        await store.delete_turn("c1", second.id)
+        assert (await store.search("boat")).found == ()
+        assert await store.conversations() == []
+
+    async def test_a_search_and_the_list_know_forks_up_to_their_turn(
+        self, store: History, make_turn: MakeTurn
+    ) -> None:
+        first, second = make_turn("a red ferry", at=1.0), make_turn("a blue ferry", at=2.0)
+        for turn in (first, second):
+            await store.save("c1", turn)
+        await store.fork("c1", "c2", turn=first.id)
+        listed = await store.conversations()
+        assert {(s.id, s.title, s.turns) for s in listed} == {
+            ("c1", "a red ferry", 2),
+            ("c2", "a red ferry", 1),
+        }
+        await store.forget("c1")
+        found = (await store.search("ferry")).found
+        assert [(one.conversation, one.id) for one in found] == [("c2", first.id)]
+
     async def test_a_forgotten_conversation_is_gone(
         self, store: History, make_turn: MakeTurn, make_picture: MakePicture
     ) -> None:
