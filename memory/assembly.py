@@ -136,6 +136,19 @@ def title(turn: Turn, pictures: Sequence[PictureRef]) -> str:
     return words if len(words) <= TITLE else words[: TITLE - 1].rstrip() + "…"
 
 
+def shown_title(stored: object, first: object, since: float) -> str:
+    """Return a title, or nothing when it is what was said before ``since`` (s).
+
+    ``stored`` are the fields ``title`` and ``named``; ``first`` is the record of the first turn,
+    which gives the title unless a person named it.
+    """
+    title, named = stored if isinstance(stored, list) else (None, None)
+    if not isinstance(title, bytes):
+        return ""
+    turn = read_turn(first) if isinstance(first, bytes) and not named else None
+    return "" if turn is not None and turn.at < since else title.decode(errors="replace")
+
+
 def given_title(title: str) -> str:
     """Return a title that a person gave, on one line; ``HistoryError`` when it cannot be one."""
     words = " ".join("".join(c if c.isprintable() else " " for c in title).split())

@@ -259,28 +259,34 @@ class RedisHistory:
             return list(found)
 
         listed = await self._read(names)
+        since = self._store.since(self._store.lifetimes.turns)
         summaries: list[Summary] = []
         for start in range(0, len(listed), PAGE):
             page = [(decode_name(name.decode()), at) for name, at in listed[start : start + PAGE]]
             facts = await self._read(self._facts([name for name, _ in page]))
-            for (name, at), (turns, title, pictures) in zip(page, facts, strict=True):
+            for (name, at), (turns, stored, pictures, first) in zip(page, facts, strict=True):
                 if isinstance(turns, Exception):
                     summaries.append(Summary(name, "(damaged)", 0, 0, at))
                 elif turns:
-                    shown = title.decode(errors="replace") if isinstance(title, bytes) else ""
+                    shown = assembly.shown_title(stored, first, since)
                     count = pictures - 2 if isinstance(pictures, int) and pictures > 2 else 0
                     summaries.append(Summary(name, shown, turns, count, at))
         return summaries
 
     def _facts(self, names: Sequence[str]) -> Callable[[Redis], Awaitable[list[tuple[Any, ...]]]]:
+        ends = self._store.lifetimes.turns is not None
+
         async def work(client: Any) -> list[tuple[Any, ...]]:
             pipe = client.pipeline(transaction=False)
             for name in names:
                 pipe.llen(self._key(name, "turns"))
-                pipe.hget(self._key(name, "meta"), "title")
+                pipe.hmget(self._key(name, "meta"), "title", "named")
                 pipe.hlen(self._key(name, "pictures"))
+                if ends:
+                    pipe.lindex(self._key(name, "turns"), 0)
             flat = await pipe.execute(raise_on_error=False)
-            return [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
+            size = 4 if ends else 3
+            return [(*flat[i : i + size], None)[:4] for i in range(0, len(flat), size)]
 
         return work
 

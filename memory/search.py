@@ -18,7 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from memory.assembly import read_turn
+from memory.assembly import read_turn, shown_title
 from memory.errors import HistoryError
 from memory.found import Found, SearchResult
 from memory.messages import Role, Turn
@@ -160,10 +160,10 @@ async def _conversations(
         offset, new = 0, False
         while listed := await read(_names(tenant, offset)):
             names = [name for name in listed if name not in reading.names]
-            facts = await read(_facts(tenant, names)) if names else []
-            for name, (total, title, size) in zip(names, facts, strict=True):
+            facts = await read(_facts(tenant, names, reading.since)) if names else []
+            for name, (total, stored, size, first) in zip(names, facts, strict=True):
                 reading.names.add(name)
-                shown = title.decode(errors="replace") if isinstance(title, bytes) else ""
+                shown = shown_title(stored, first, reading.since)
                 if not isinstance(total, int):
                     reading.damaged += 1
                 elif total:
@@ -186,16 +186,22 @@ def _names(tenant: str, offset: int) -> Callable[[Any], Any]:
     return work
 
 
-def _facts(tenant: str, names: Sequence[str]) -> Callable[[Any], Any]:
-    async def work(client: Any) -> list[tuple[Any, Any, Any]]:
+def _facts(tenant: str, names: Sequence[str], since: float) -> Callable[[Any], Any]:
+    ends = since > float("-inf")
+
+    async def work(client: Any) -> list[tuple[Any, Any, Any, Any]]:
         pipe = client.pipeline(transaction=False)
         for name in names:
             pipe.llen(conversation_key(tenant, name, "turns"))
-            pipe.hget(conversation_key(tenant, name, "meta"), "title")
+            pipe.hmget(conversation_key(tenant, name, "meta"), "title", "named")
             pipe.memory_usage(conversation_key(tenant, name, "turns"))
+            if ends:
+                pipe.lindex(conversation_key(tenant, name, "turns"), 0)
         flat = await pipe.execute(raise_on_error=False)
-        _raise(flat[::3])
-        return list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+        size = 4 if ends else 3
+        _raise(flat[::size])
+        firsts = flat[3::4] if ends else [None] * len(names)
+        return list(zip(flat[::size], flat[1::size], flat[2::size], firsts, strict=True))
 
     return work
 

@@ -140,16 +140,21 @@ async def test_turns_go_with_their_pictures_and_what_is_younger_stays(
         assert [line.title for line in await history.conversations()] == ["young 0"]
 
 
-async def test_a_search_finds_only_what_is_not_past_its_lifetime(
+async def test_a_search_and_the_list_show_only_what_is_not_past_its_lifetime(
     place: Path | str, make_turn: MakeTurn
 ) -> None:
-    """Also before it is removed."""
+    """Also before it is removed; a title that a person gave stays."""
     now = time.time()
     async with opened(place, turns=LONG) as history:
         old, young = make_turn("the ferry", at=now - 2 * LONG), make_turn("a ferry", at=now)
         for turn in (old, young):
             await history.save("c1", turn)
-        assert [found.id for found in (await history.search("ferry")).found] == [young.id]
+        found = (await history.search("ferry")).found
+        assert [(one.id, one.title) for one in found] == [(young.id, "")]
+        assert [line.title for line in await history.conversations()] == [""]
+        await history.rename("c1", "boats")
+        assert [one.title for one in (await history.search("ferry")).found] == ["boats"]
+        assert [line.title for line in await history.conversations()] == ["boats"]
     async with opened(place, history.tenant) as history:
         assert len((await history.search("ferry")).found) == 2
 
