@@ -39,7 +39,7 @@ class Scheduler:
         self._lock = threading.Lock()  # of what waits: requests come from other threads
         self._active: list[Job] = []
         self._long_step = False  # what goes on is read for a long prompt
-        self._gave_way = False  # the last step was given up
+        self._gave_way = False  # a step was given up, and no long prompt has been read since
         self._stood_back: Job | None = None  # the oldest prompt, if it got nothing in this step
         self._pace = 0.0  # tokens of prompt a second, as measured
         self._turn_seconds = _TURN_SECONDS
@@ -74,7 +74,8 @@ class Scheduler:
         """Return whether the step that goes on should be given up for this job (any thread).
 
         A short prompt then waits for no stretch of a long one, which is read again: never twice
-        running, and never where that would mean to read all of it again.
+        running, however many short ones come, and never where that would mean to read all of it
+        again.
         """
         short = job.left <= _AT_ONCE and self._native.cuts
         return short and self._long_step and not self._gave_way
@@ -160,8 +161,10 @@ class Scheduler:
         self._long_step = any(job.left > _AT_ONCE for job, _ in shares)
         began = time.monotonic()
         code = self._native.read(tokens, places, sequences, list(wanted))
-        self._long_step, self._gave_way = False, code == ABORTED
-        self.counts["given_up_steps"] += self._gave_way
+        if self._long_step or code == ABORTED:
+            self._gave_way = code == ABORTED
+            self.counts["given_up_steps"] += self._gave_way
+        self._long_step = False
         if code:
             self._failed(code, [job for job, _ in shares])
             return
@@ -201,8 +204,10 @@ class Scheduler:
 
     def _chunk(self) -> int:
         """Return how many tokens of prompts a step reads."""
-        fitting = int(self._pace * self._options.step_seconds)
-        return min(max(fitting, _SHORTEST), self._native.batch_size)
+        fitting = max(int(self._pace * self._options.step_seconds), _SHORTEST)
+        if self._gave_way:  # short ones are coming, and wait for this step
+            fitting = min(fitting, _SHORTEST // 2)
+        return min(fitting, self._native.batch_size)
 
     def _measure(self, tokens: int, seconds: float) -> None:
         if tokens >= _SHORTEST and seconds > 0:

@@ -1,7 +1,6 @@
 """What a local model does with its room: a full memory, a packed one, a step given up."""
 
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +79,37 @@ def test_a_packed_memory_answers_and_comes_back(
 
 
 def test_a_long_prompt_gives_its_step_up_for_a_short_one(endless: Path, driven: Open) -> None:
-    """Never twice running; what was given up is read again, and both answers are as if alone."""
-    engine = driven(ModelFiles(endless, None), parallel=2, context_tokens=4096, batch=512)
-    alone = engine.ask(("user", "y" * 20), tenant="alone", max_tokens=2, sampling=TOLD)
-    longest = engine.ask(("user", "x" * 3500), tenant="alone", max_tokens=2, sampling=TOLD)
-    for n in count():  # whether a step is under way when the short one comes is chance
-        long = engine.start(("user", "x" * 3500), tenant=f"l{n}", max_tokens=2, sampling=TOLD)
-        shorts = 0
+    """However often short ones come, never twice running: it is read, and all is as if alone."""
+    engine = driven(
+        ModelFiles(endless, None), parallel=2, context_tokens=1024, step_seconds=0.0, serve=False
+    )
+    native, shorts = engine.engine._native, list[Any]()
+    alone = engine.ask(("user", "y" * 20), tenant="alone", max_tokens=1, sampling=TOLD)
+    longest = engine.ask(("user", "x" * 600), tenant="alone", max_tokens=2, sampling=TOLD)
+
+    def come(_: object) -> bool:
+        """Ask something short while a step for the long prompt goes on, as another thread may."""
+        if engine.engine._scheduler._long_step and all(short.ended.is_set() for short in shorts):
+            given = {"tenant": f"s{len(shorts)}", "max_tokens": 1, "sampling": TOLD}
+            shorts.append(engine.start(("user", "y" * 20), **given))
+        return bool(native._flag[0] != b"\0")
+
+    stop = native._low.ggml_abort_callback(come)
+    native._low.llama_set_abort_callback(native._context, stop, None)
+    try:
+        long = engine.start(("user", "x" * 600), tenant="long", max_tokens=2, sampling=TOLD)
+        steps = 0
         while not long.ended.is_set():
-            short = engine.start(("user", "y" * 20), tenant=f"s{n}", max_tokens=2, sampling=TOLD)
-            assert short.outcome.written == 2
-            assert [t.text for t in short.logprobs] == [t.text for t in alone.logprobs]
-            shorts += 1
-        assert long.outcome.read == long.outcome.prompt, "no token counts twice"
-        assert [t.text for t in long.logprobs] == [t.text for t in longest.logprobs]
-        given_up = engine.engine.stats()["given_up_steps"]
-        if given_up:
-            break
-        assert n < 200
-    assert given_up > 0
+            engine.step()
+            steps += 1
+            assert steps < 1000, "the long prompt is never read"
+    finally:
+        native._low.llama_set_abort_callback(native._context, native._stop, native._flag)
+    while not all(short.ended.is_set() for short in shorts):
+        engine.step()
+    assert len(shorts) > 10
+    assert engine.engine.stats()["given_up_steps"] > 10
+    assert long.outcome.read == long.outcome.prompt, "no token counts twice"
+    assert [t.text for t in long.logprobs] == [t.text for t in longest.logprobs]
+    for short in shorts:
+        assert [t.text for t in short.logprobs] == [t.text for t in alone.logprobs]
