@@ -185,7 +185,7 @@ async def test_every_turn_of_many_conversations_is_looked_at_in_few_commands(
         return int(after[name]["calls"]) - int(before.get(name, {"calls": 0})["calls"])
 
     assert calls("cmdstat_zrevrange") <= 5
-    for name in ("llen", "hget", "memory"):
+    for name in ("llen", "hmget", "memory"):
         assert calls(f"cmdstat_{name}") == 450
     assert calls("cmdstat_lrange") <= 450 + 2250 // 512 + 2
 
