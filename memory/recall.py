@@ -1,61 +1,45 @@
-"""Which pictures of a conversation a question speaks of: "the second picture", "the dog photo".
+"""Which pictures of a conversation a question speaks of: "the second picture", "Anna's dog photo".
 
 Pure functions over words and references. Knows nothing of models, of what pictures look like, or
-of pictures that come with the question itself: ``pictures`` are those the conversation had before.
+of grammar: ``memory/pointing.py`` (English, German) and ``memory/phrases_zh.py`` (Chinese) take
+the words apart. ``pictures`` are those the conversation had before.
 
 What a phrase means:
 
 - *A number is lasting.* "picture 2" and "the second picture" are the picture numbered 2, whoever
   sent it and whatever was dropped since.
-- *A kind or a sender narrows.* "the second chart" and "the second picture I sent" count among
-  those. Where that is another picture than number 2 and both fit, both are ambiguous.
-- *Last* is the highest number, *previous* the same (the question's own pictures do not count),
-  *the one before that* the next lower.
+- *A kind or a sender narrows.* "the second chart" and "Anna's second picture" count among those.
+  Where that is another picture than number 2 and both fit, both are ambiguous.
+- *Last* is the highest number. *Previous* is the one before the picture that the last turn was
+  about, or the highest number where it was about none; so is *the one before that*, which without
+  such a turn is the last but one.
 - *A description* ("the photo of the red car") is looked up in captions and file names; all of its
-  content words must be there.
-- "the picture" alone is the only one there is, or ambiguous.
+  content words must be there. "Hund" finds "dog" for what ``memory/phrases_things.py`` lists.
+- "the picture" alone is the one the last turn was about, or the only one there is, or ambiguous.
 
 A phrase that names a picture that is not there gives no numbers, but is returned as ``phrase``, so
 that the caller can say so. An ordinal without a word for a picture ("the second law") is nothing,
 and so is a picture of a document ("image 3 on page 5").
-
-English in full; German and Chinese ordinals, numbers, "last", "previous" and "all" by tables.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
+from memory import phrases_zh, pointing
 from memory.messages import PictureRef
-from memory.phrases import (
-    BARE_NUMBER,
-    CARDINALS,
-    COMPOUND,
-    DEFINITE,
-    EVERY,
-    GROUP,
-    HAN,
-    HAN_ALL,
-    HAN_GROUP,
-    HAN_LAST,
-    HAN_NUMBERED,
-    HAN_ORDINAL,
-    IDLE,
-    KIND_OF,
-    KINDS,
-    LATEST,
-    LATEST_ONE,
-    NOUN,
-    NUMBERED,
-    ORD,
-    ORDINAL,
-    ORDINAL_ONE,
-    ORDINALS,
-    PENULTIMATE,
-    SPELLED,
-    TOLD,
-    rule,
-)
+from memory.phrases import IDLE, KINDS, Pointer, language
+from memory.phrases_things import HAN_THINGS, THINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One phrase, and the numbers that it names; when not ``sure``, those it may name."""
+
+    phrase: str
+    numbers: tuple[int, ...]
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,87 +47,79 @@ class Reference:
     """What a question refers to: ``numbers`` for certain, ``ambiguous`` are to be asked about.
 
     Both are lasting numbers. ``phrase`` is the words that were understood, ``""`` when there were
-    none; with a phrase and no number, what it names is not in this conversation.
+    none; with a phrase and no number, what it names is not in this conversation. ``found`` says
+    which phrase named what.
     """
 
     numbers: tuple[int, ...] = ()
     ambiguous: tuple[int, ...] = ()
     phrase: str = ""
+    found: tuple[Found, ...] = ()
 
 
-def refer(text: str, pictures: Sequence[PictureRef]) -> Reference:
-    """Return the pictures that ``text`` refers to, in the order in which it names them."""
-    return _Reading(text, pictures).result()
+def refer(
+    text: str, pictures: Sequence[PictureRef], *, spoken: Sequence[int] = (), asker: str = ""
+) -> Reference:
+    """Return the pictures that ``text`` refers to, in the order in which it names them.
+
+    ``spoken`` are the numbers of the pictures that the last turn was about; ``asker`` is the name
+    of the person who asks, ``""`` when not known.
+    """
+    return _Reading(text, pictures, spoken, asker).result()
 
 
 class _Reading:
-    """One question being read: what is found is struck out, so that no word counts twice."""
+    """One question being read: what was understood is struck out, so that nothing counts twice."""
 
-    def __init__(self, text: str, pictures: Sequence[PictureRef]) -> None:
+    def __init__(
+        self, text: str, pictures: Sequence[PictureRef], spoken: Sequence[int], asker: str
+    ) -> None:
         self.text = text
         self.pictures = sorted(pictures, key=lambda picture: picture.number)
-        self.found: list[tuple[int, str, tuple[int, ...], bool]] = []  # place, words, numbers, sure
-        self.speaks = re.search(rf"\b{NOUN}\b", text, re.IGNORECASE) is not None
+        self.spoken = [p.number for p in self.pictures if p.number in set(spoken)]
+        self.asker = asker.casefold()
+        self.language = language(text)
+        self.found: list[tuple[int, Found]] = []
+        self.sender_words = {p.number: set(_NAME.findall(p.who.lower())) for p in self.pictures}
+        self.names = set().union(*self.sender_words.values()) - _NO_NAMES
 
     def result(self) -> Reference:
-        rules: tuple[Callable[[], None], ...] = (
-            self._names,
-            self._numbers,
-            self._groups,
-            self._places,
-            self._han,
-            self._told,
-            self._bare,
-        )
-        for apply in rules:
-            apply()
+        self._file_names()
+        said = self.text
+        self._counted(_NUMBER_OF, said)
+        pointers = pointing.pointers(self.text, self.names, german=self.language == "de")
+        if self.language == "zh":
+            pointers += phrases_zh.pointers(self.text, self.names)
+            pointers.sort(key=lambda pointer: pointer.start)
+        says = any(not pointer.bare for pointer in pointers) or bool(self.found)
+        kind, end = "", 0
+        for pointer in pointers:
+            if pointer.start < end or (pointer.bare and not self._may_be_bare(pointer, says)):
+                continue
+            found = self._find(pointer, kind)
+            if pointer.joint and _COMPARES.search(said) and not (found and found[1] and found[0]):
+                pointer = replace(pointer, after=(), joint=0, end=pointer.joint)
+                found = self._find(pointer, kind)
+            if found is not None:
+                words = self.text[pointer.start : pointer.end].strip(" \t\n\x00")
+                self.found.append((pointer.start, Found(words, *found)))
+                kind, end = pointer.kind or kind, pointer.end
+                self._strike(pointer.start, pointer.end)
+        self._counted(_HASH, said)
         self.found.sort(key=lambda item: item[0])
-        sure = dict.fromkeys(n for _, _, numbers, is_sure in self.found if is_sure for n in numbers)
-        unsure = dict.fromkeys(
-            n for _, _, numbers, is_sure in self.found if not is_sure for n in numbers
-        )
-        phrase = ", ".join(words for _, words, _, _ in self.found if words)
-        return Reference(tuple(sure), tuple(n for n in unsure if n not in sure), phrase)
+        return _joined([found for _, found in self.found])
 
-    # -- finding and noting
+    def _may_be_bare(self, pointer: Pointer, says: bool) -> bool:
+        """Tell whether "the second one" may be a picture: where pictures are spoken of."""
+        if pointer.names or pointer.owner or pointer.after or pointer.before:
+            return True
+        if pointer.place == "ordinal":
+            return says or bool(self.spoken) or self.language == "zh"
+        return says or bool(self.spoken) or len(self.text.split()) <= _SHORT or _is_last(pointer)
 
-    def _matches(self, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-        return list(pattern.finditer(self.text))
+    # -- what is found by looks of the text alone
 
-    def _note(self, match: re.Match[str], numbers: Sequence[int], sure: bool = True) -> None:
-        self.found.append((match.start(), match.group().strip(), tuple(numbers), sure))
-        blank = "\x00" * (match.end() - match.start())
-        self.text = self.text[: match.start()] + blank + self.text[match.end() :]
-
-    def _there(self, numbers: Sequence[int]) -> list[int]:
-        known = {picture.number for picture in self.pictures}
-        return [number for number in numbers if number in known]
-
-    def _narrow(self, match: re.Match[str]) -> tuple[list[PictureRef], bool, bool]:
-        """Return the pictures of the kind and sender asked for.
-
-        Also whether the words ask for a kind or a sender at all, and whether the kind is certain
-        (when no caption tells it, every picture may be of it).
-        """
-        said = match.groupdict()
-        chosen, narrowed, certain = self.pictures, False, True
-        sender = {"i": "user", "ich": "user", "you": "bot", "du": "bot"}.get(
-            (said.get("who") or "").lower()
-        ) or {"my": "user", "mein": "user", "your": "bot", "dein": "bot"}.get(
-            (said.get("mine") or "").strip().lower()
-        )
-        if sender is not None:
-            chosen, narrowed = [p for p in chosen if p.sender == sender], True
-        kind = _kind(said.get("noun") or "")
-        if kind:
-            words = {_stem(word) for word in KINDS[kind]}
-            fitting = [p for p in chosen if words & _words(p)]
-            chosen, narrowed, certain = fitting or chosen, True, bool(fitting)
-        return chosen, narrowed, certain
-
-    # -- the rules, surest first
-
-    def _names(self) -> None:
+    def _file_names(self) -> None:
         by_name: dict[str, list[int]] = {}
         for picture in self.pictures:
             name = picture.name.lower()
@@ -152,162 +128,247 @@ class _Reading:
                 if len(known) > 2:
                     by_name.setdefault(known, []).append(picture.number)
         for name in sorted(by_name, key=len, reverse=True):
-            for match in self._matches(rule(rf"{re.escape(name)}(?![\w-])")):
+            pattern = rf"(?<![a-zA-Z0-9_.-]){re.escape(name)}(?![a-zA-Z0-9_-])"
+            for match in list(re.finditer(pattern, self.text, re.IGNORECASE)):
                 self._note(match, by_name[name], sure=len(by_name[name]) == 1)
 
-    def _numbers(self) -> None:
-        for match in self._matches(NUMBERED):
-            numbers = _listed(match["list"])
-            if _kind(match["noun"]):  # "chart 2" may well be a document's
-                fitting = {picture.number for picture in self._narrow(match)[0]}
-                if not (self._narrow(match)[2] and fitting.issuperset(numbers)):
-                    continue
-            self._note(match, self._there(numbers))
-        for match in self._matches(SPELLED):
-            self._note(match, self._there([CARDINALS.get(match["word"].lower(), 1)]))
-        if self.speaks:
-            for match in self._matches(BARE_NUMBER):
-                self._note(match, self._there(_listed(match["list"])))
+    def _counted(self, pattern: re.Pattern[str], text: str) -> None:
+        """Find "No. 2 of the pictures", and "#4" where ``text`` speaks of pictures."""
+        if _OF_PICTURES.search(text):
+            for match in list(pattern.finditer(self.text)):
+                self._note(match, self._there([int(match[1])]))
 
-    def _groups(self) -> None:
-        for match in self._matches(PENULTIMATE):
-            self._note(match, [picture.number for picture in self.pictures[-2:-1]])
-        for match in self._matches(GROUP):
-            count = _cardinal(match["count"])
-            chosen, _, certain = self._narrow(match)
-            first = match["end"].lower() in ("first", "ersten")
-            part = chosen[:count] if first else chosen[-count:]
-            self._note(match, [picture.number for picture in part], sure=certain)
-        for match in self._matches(EVERY):
-            chosen, _, certain = self._narrow(match)
-            stated = _cardinal(match["count"]) if match["count"] else None
-            if match["all"].lower() in ("both", "beide", "beiden"):
-                stated = 2
-            fits = stated is None or stated == len(chosen)
-            self._note(match, [picture.number for picture in chosen], sure=certain and fits)
+    def _note(self, match: re.Match[str], numbers: Sequence[int], sure: bool = True) -> None:
+        self.found.append((match.start(), Found(match.group().strip(), tuple(numbers), sure)))
+        self._strike(*match.span())
 
-    def _places(self) -> None:
-        for match in self._matches(ORDINAL):
-            self._ordinals(match)
-        for match in self._matches(LATEST):
-            chosen, _, certain = self._narrow(match)
-            chosen = chosen[-1:] if certain else chosen
-            self._note(match, [p.number for p in chosen], sure=certain or len(chosen) == 1)
-        for match in self._matches(LATEST_ONE):
-            self._note(match, [picture.number for picture in self.pictures[-1:]])
-        if self.speaks:
-            for match in self._matches(ORDINAL_ONE):
-                self._ordinals(match)
+    def _strike(self, start: int, end: int) -> None:
+        self.text = self.text[:start] + "\x00" * (end - start) + self.text[end:]
 
-    def _ordinals(self, match: re.Match[str]) -> None:
-        chosen, narrowed, certain = self._narrow(match)
+    def _there(self, numbers: Sequence[int]) -> list[int]:
+        known = {picture.number for picture in self.pictures}
+        return [number for number in numbers if number in known]
+
+    # -- what is found by taking the words apart
+
+    def _find(self, pointer: Pointer, kind: str) -> tuple[tuple[int, ...], bool] | None:
+        """Return the numbers and whether they are sure; ``None`` when it is no reference."""
+        if pointer.place == "number":
+            return self._numbered(pointer)
+        chosen = self._of_sender(pointer)
+        certain = True
+        wanted = pointer.kind or (kind if pointer.bare and pointer.owner else "")
+        if wanted:
+            chosen, certain = self._of_kind(wanted, chosen)
+        described = self._described(pointer, chosen)
+        if described is None:
+            return None
+        chosen, told, whole = described
+        certain = certain and whole
+        numbers = [picture.number for picture in chosen]
+        narrowed = bool(pointer.owner or pointer.names or wanted or told)
+        if not numbers:
+            return ((), True) if pointer.place or pointer.names else None
+        if pointer.weak and (len(numbers) != 1 or not certain):
+            return None
+        if pointer.place == "ordinal":
+            return self._ordinals(pointer, numbers, narrowed, certain)
+        picked, sure = self._placed(pointer, numbers, told)
+        if not certain:
+            return tuple(numbers), False
+        return tuple(picked), sure
+
+    def _numbered(self, pointer: Pointer) -> tuple[tuple[int, ...], bool] | None:
+        if pointer.kind:  # "chart 2" may well be a document's
+            chosen, certain = self._of_kind(pointer.kind, self.pictures)
+            if not certain or not {p.number for p in chosen}.issuperset(pointer.numbers):
+                return None
+        return tuple(self._there(pointer.numbers)), True
+
+    def _of_sender(self, pointer: Pointer) -> list[PictureRef]:
+        chosen = self.pictures
+        if pointer.owner:
+            chosen = [p for p in chosen if p.sender == pointer.owner]
+        if pointer.owner == "user" and any(p.who.casefold() == self.asker for p in chosen):
+            chosen = [p for p in chosen if p.who.casefold() == self.asker] if self.asker else chosen
+        if pointer.names:
+            chosen = [
+                p
+                for p in chosen
+                if self.sender_words[p.number] >= pointer.names
+                or (pointer.shows and pointer.names <= set(_NAME.findall(p.caption.lower())))
+            ]
+        return chosen
+
+    def _of_kind(self, kind: str, chosen: Sequence[PictureRef]) -> tuple[list[PictureRef], bool]:
+        """Return the pictures of a kind; when no caption tells it, those without a caption."""
+        words = KINDS[kind]
+        fitting = [p for p in chosen if words & _forms_of(p, "en") or _has_han(p, words)]
+        if fitting:
+            return fitting, True
+        return [p for p in chosen if not p.caption], False
+
+    def _described(
+        self, pointer: Pointer, chosen: list[PictureRef]
+    ) -> tuple[list[PictureRef], bool, bool] | None:
+        """Return the pictures that fit the description, whether there was one, and whether all of
+        it fits; ``None`` when none fits."""
+        if self.language == "zh" and pointer.after:
+            return self._described_in_han(pointer, chosen)
+        before, after = self._content(pointer.before), self._content(pointer.after)
+        words = [*before, *after]
+        if not words:
+            return chosen, False, True
+        fitting = [p for p in chosen if self._fits(p, words)]
+        if not fitting and pointer.names and after and not before:
+            return None
+        if fitting:
+            return fitting, True, True
+        some = [p for p in chosen if after and self._fits(p, after[:1])]
+        return (some, True, False) if some else None
+
+    def _content(self, words: Sequence[str]) -> list[str]:
+        return [word for word in words if word not in IDLE[self.language] and re.match(r"\w", word)]
+
+    def _fits(self, picture: PictureRef, words: Sequence[str]) -> bool:
+        known = _forms_of(picture, self.language)
+        return all(
+            _forms(word, self.language) & known
+            or (self.language == "de" and len(word) > 2 and any(w.endswith(word) for w in known))
+            for word in words
+        )
+
+    def _described_in_han(
+        self, pointer: Pointer, chosen: list[PictureRef]
+    ) -> tuple[list[PictureRef], bool, bool] | None:
+        for told in pointer.after:
+            explicit = told.rfind("有")
+            told = told[explicit + 1 :] if explicit >= 0 else told
+            for start in range(len(told)):
+                fitting = [p for p in chosen if _fits_han(p, told[start:])]
+                if fitting:
+                    chosen = fitting
+                    break
+                if explicit >= 0:
+                    return None
+            else:
+                if not pointer.place or pointer.bare:
+                    return None
+        return chosen, True, True
+
+    # -- places
+
+    def _placed(
+        self, pointer: Pointer, numbers: list[int], told: bool
+    ) -> tuple[Sequence[int], bool]:
+        count = pointer.count
+        if pointer.place == "first":
+            return numbers[: count or 1], True
+        if pointer.place == "last":
+            return numbers[-(count or 1) :], True
+        if pointer.place == "penultimate":
+            return numbers[-2:-1], True
+        if pointer.place == "back":
+            back = pointer.numbers[0]
+            return numbers[-back : len(numbers) - back + 1 or None], True
+        if pointer.place in ("previous", "before"):
+            return self._earlier(pointer, numbers)
+        about = [n for n in numbers if n in self.spoken]
+        if pointer.place == "all" or pointer.count or pointer.plural:
+            if pointer.count and pointer.count != len(numbers):
+                return (about, True) if len(about) == pointer.count else (numbers, False)
+            return numbers, True
+        if len(numbers) > 1 and len(about) == 1 and not pointer.names:
+            return about, True
+        return numbers, len(numbers) == 1
+
+    def _earlier(self, pointer: Pointer, numbers: list[int]) -> tuple[Sequence[int], bool]:
+        """Return the picture before the one that was spoken of."""
+        if pointer.count and pointer.count > 1:
+            return numbers[-pointer.count :], True
+        if len(self.spoken) != 1:
+            return (numbers[-1:] if pointer.place == "previous" else numbers[-2:-1]), True
+        before = [n for n in numbers if n < self.spoken[0]][-1:]
+        if pointer.place == "previous" and not pointer.bare and before:
+            return [*before, self.spoken[0]], False
+        return before, True
+
+    def _ordinals(
+        self, pointer: Pointer, numbers: list[int], narrowed: bool, certain: bool
+    ) -> tuple[tuple[int, ...], bool]:
         sure: list[int] = []
         doubtful: list[int] = []
-        for word in re.findall(ORD, match["list"], re.IGNORECASE):
-            place = _ordinal(word)
-            lasting = [p.number for p in chosen if p.number == place]
-            counted = [p.number for p in chosen[place - 1 : place]] if narrowed else []
+        for place in pointer.numbers:
+            lasting = [number for number in numbers if number == place]
+            counted = numbers[place - 1 : place] if narrowed else []
             both = list(dict.fromkeys(lasting + counted))
             (sure if certain and len(both) == 1 else doubtful).extend(both)
-        self._note(match, sure)
-        if doubtful:
-            self.found.append((match.start(), "", tuple(doubtful), False))
-
-    def _han(self) -> None:
-        every = [picture.number for picture in self.pictures]
-        for match in self._matches(HAN_ORDINAL) + self._matches(HAN_NUMBERED):
-            self._note(match, self._there([_han_number(match["list"])]))
-        for match in self._matches(HAN_LAST):
-            self._note(match, every[-1:])
-        for match in self._matches(HAN_GROUP):
-            count = _han_number(match["count"])
-            self._note(match, every[:count] if match["end"] == "前" else every[-count:])
-        for match in self._matches(HAN_ALL):
-            self._note(match, every)
-
-    def _told(self) -> None:
-        for pattern in (TOLD, COMPOUND):
-            for match in self._matches(pattern):
-                words = [_stem(word) for word in re.findall(r"[^\W_]+", _phrase(match["told"]))]
-                words = [word for word in words if word not in IDLE]
-                if not words:
-                    continue
-                narrowed = self._narrow(match)[0]
-                fitting = [p.number for p in narrowed if _words(p).issuperset(words)]
-                if fitting:
-                    self._note(match, fitting, sure=len(fitting) == 1)
-                    continue
-                some = [p.number for p in narrowed if words[0] in _words(p)]
-                if some and pattern is TOLD:
-                    self._note(match, some, sure=False)
-
-    def _bare(self) -> None:
-        for match in self._matches(DEFINITE):
-            chosen, _, certain = self._narrow(match)
-            if not chosen or not certain:
-                continue
-            several = re.search(r"(?:s|er|ern)$", match["noun"].lower()) is not None
-            numbers = [picture.number for picture in chosen]
-            self._note(match, numbers, sure=several or len(numbers) == 1)
+        return (tuple(doubtful), False) if doubtful else (tuple(sure), True)
 
 
-def _kind(noun: str) -> str:
-    """Return the kind of picture a noun names, ``""`` for a picture of any kind."""
-    word = noun.lower()
-    word = word if word in KINDS or word in KIND_OF else word.removesuffix("s")
-    word = KIND_OF.get(word, word)
-    return word if word in KINDS else ""
+_SHORT = 6  # words of a question in which "the last two" may stand alone
+_NAME = re.compile(r"[^\W_]+")
+_NO_NAMES = IDLE["en"] | IDLE["de"] | {"me", "one", "it"}
+_COMPARES = re.compile(r"\bcompar|\bvergleich|\bdifferen|\bunterschied", re.IGNORECASE)
+_OF_PICTURES = re.compile(r"\b(?:picture|photo|image|pic|bild|foto)", re.IGNORECASE)
+_NUMBER_OF = re.compile(
+    r"(?<!\w)(?:#|(?:no|nr|number|nummer)\.? ?)(\d{1,3})"
+    r" (?:of|von) (?:the|den) (?:pictures|photos|images|bildern|fotos)",
+    re.IGNORECASE,
+)
+_HASH = re.compile(r"(?<!\w)#(\d{1,3})(?!\w)")
+
+
+def _is_last(pointer: Pointer) -> bool:
+    return pointer.place in ("last", "previous", "before", "penultimate") and not pointer.count
+
+
+def _joined(found: Sequence[Found]) -> Reference:
+    sure = dict.fromkeys(n for one in found if one.sure for n in one.numbers)
+    unsure = dict.fromkeys(n for one in found if not one.sure for n in one.numbers)
+    return Reference(
+        numbers=tuple(sure),
+        ambiguous=tuple(n for n in unsure if n not in sure),
+        phrase=", ".join(one.phrase for one in found if one.phrase),
+        found=tuple(found),
+    )
 
 
 def _stem(word: str) -> str:
-    word = word.lower()
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
-def _words(picture: PictureRef) -> set[str]:
-    """Return the words of a picture's caption and file name, without plural endings."""
-    return {_stem(w) for w in re.findall(r"[^\W_]+", f"{picture.caption} {picture.name}")}
+@cache
+def _forms(word: str, spoken: str) -> frozenset[str]:
+    """Return what a word is compared by: without its ending, and what it means."""
+    word = word.lower().removesuffix("'s")
+    forms = {_stem(word), *(f"={thing}" for thing in THINGS.get(word, ()))}
+    if spoken == "de" and len(word) > 4:
+        forms.add(re.sub(r"(?:en|er|es|em|e|n|s)$", "", word))
+    return frozenset(forms)
 
 
-def _phrase(told: str) -> str:
-    """Return a description up to where another clause begins."""
-    return re.split(
-        r"(?i)\b(?:and|or|but|is|are|was|were|has|have|do|does|did|can|could|what|which|who|where|"
-        r"when|how|why|than|then|again|please|compared?|und|oder|ist|war|hat|was)\b",
-        told,
-        maxsplit=1,
-    )[0]
+def _forms_of(picture: PictureRef, spoken: str) -> set[str]:
+    """Return the forms of the words of a picture's caption and file name."""
+    about = f"{picture.caption} {picture.name}"
+    forms: set[str] = set()
+    for word in re.findall(r"[^\W_]+", about):
+        forms |= _forms(word, spoken)
+    return forms | {f"={thing}" for word in HAN_THINGS if word in about for thing in THINGS[word]}
 
 
-def _listed(words: str) -> list[int]:
-    """Return the numbers of "3, 5 and 7" or "2 to 4"."""
-    numbers: list[int] = []
-    through = False
-    for token in re.findall(r"\d+|-|–|to|bis|through", words.lower()):
-        if not token.isdigit():
-            through = True
-        elif through:
-            numbers.extend(range(numbers[-1] + 1, int(token) + 1))
-            through = False
-        else:
-            numbers.append(int(token))
-    return numbers
+def _has_han(picture: PictureRef, words: frozenset[str]) -> bool:
+    return any(word in picture.caption for word in words if word[0] >= "\u4e00")
 
 
-def _ordinal(word: str) -> int:
-    digits = re.match(r"\d+", word)
-    return int(digits[0]) if digits else ORDINALS[word.lower()]
-
-
-def _cardinal(word: str) -> int:
-    word = word.strip().lower()
-    return int(word) if word.isdigit() else CARDINALS[word]
-
-
-def _han_number(word: str) -> int:
-    if word.isdigit():
-        return int(word)
-    tens, ten, ones = word.rpartition("十")
-    if not ten:
-        return HAN[ones]
-    return 10 * HAN.get(tens, 1) + HAN.get(ones, 0)
+def _fits_han(picture: PictureRef, told: str) -> bool:
+    """Tell whether a caption has what Chinese words say: as they stand, or thing by thing."""
+    if told in picture.caption:
+        return True
+    known = _forms_of(picture, "en")
+    rest = told
+    for word in HAN_THINGS:
+        if word in rest and any(f"={thing}" in known for thing in THINGS[word]):
+            rest = rest.replace(word, "")
+    rest = re.sub(r"[的了着在和与只个一两]", "", rest)
+    return rest != told and (not rest or rest in picture.caption)
