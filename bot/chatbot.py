@@ -56,15 +56,18 @@ class AsyncChatBot:
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        sender: str = "",
         callbacks: Callbacks = (),
     ) -> AsyncGenerator[Event, None]:
         """Ask, and yield the turn's events as they come (their order: see :mod:`bot.events`).
 
         ``images`` are paths, encoded bytes or PIL images. Without ``conversation`` a new one is
-        begun; its name is in the answer. LangChain ``callbacks`` see every step. Raises
-        ``TurnError``, whose ``stage`` names the step that failed; nothing is saved then.
+        begun; its name is in the answer. ``sender`` is the name of the person who asks, kept with
+        their pictures so that "the photo that Anna sent" finds them. LangChain ``callbacks`` see
+        every step. Raises ``TurnError``, whose ``stage`` names the step that failed; nothing is
+        saved then.
         """
-        from bot.turn_state import TurnState
+        from bot.turn_state import SENDER, TurnState, one_line
 
         given = await self._take_in(text, images)
         state = TurnState(
@@ -72,6 +75,7 @@ class AsyncChatBot:
             conversation_id=conversation or f"c-{uuid.uuid4().hex[:12]}",
             question=text.strip(),
             given=given,
+            sender=one_line(sender, SENDER),
         )
         flow = self._chain.astream(state, config={"callbacks": list(callbacks), "run_name": "turn"})
         try:
@@ -88,10 +92,13 @@ class AsyncChatBot:
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        sender: str = "",
         callbacks: Callbacks = (),
     ) -> Answer:
         """Ask, and return the whole answer. Takes and raises what :meth:`stream` does."""
-        events = self.stream(text, images=images, conversation=conversation, callbacks=callbacks)
+        events = self.stream(
+            text, images=images, conversation=conversation, sender=sender, callbacks=callbacks
+        )
         answer: Answer | None = None
         async for event in events:
             if isinstance(event, Done):
@@ -234,11 +241,14 @@ class ChatBot:
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        sender: str = "",
         callbacks: Callbacks = (),
     ) -> Iterator[Event]:
         """Ask, and yield the turn's events as they come. See :meth:`AsyncChatBot.stream`."""
         events = _Events(
-            self._bot.stream(text, images=images, conversation=conversation, callbacks=callbacks)
+            self._bot.stream(
+                text, images=images, conversation=conversation, sender=sender, callbacks=callbacks
+            )
         )
         try:
             while (event := self._run(events.next)) is not None:
@@ -252,13 +262,16 @@ class ChatBot:
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        sender: str = "",
         callbacks: Callbacks = (),
     ) -> Answer:
         """Ask, and return the whole answer. See :meth:`AsyncChatBot.stream`.
 
         In a notebook the answer shows itself, with the pictures that it rests on.
         """
-        events = self.stream(text, images=images, conversation=conversation, callbacks=callbacks)
+        events = self.stream(
+            text, images=images, conversation=conversation, sender=sender, callbacks=callbacks
+        )
         answers = [event.answer for event in events if isinstance(event, Done)]
         if not answers:
             raise TurnError("save", "the turn ended without an answer")

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from bot.events import Answer, Citation, LedgerEntry
+from bot.events import Answer, Citation, LedgerEntry, Referred
 from bot.turn_state import Parts, TurnState
 from memory.messages import Message, Turn
 from retrievers.errors import LibraryError
 from retrievers.library import Library
+
+_PHRASE = 200  # characters of a phrase that are kept
 
 
 def answer_of(state: TurnState, parts: Parts) -> Answer:
@@ -37,6 +39,7 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         question=state.question,
         citations=state.citations,
         evidence=ledger,
+        references=_references(state),
         notices=state.notices,
         timings=state.timings,
         conversation=state.conversation_id,
@@ -44,6 +47,21 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         model=parts.model_name,
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
         media=partial(_media, parts.library, shown),
+    )
+
+
+def _references(state: TurnState) -> tuple[Referred, ...]:
+    """Return what each phrase meant, and what of it was put before the model."""
+    assert state.prompt is not None
+    shown = [p.ref.number for n, p in enumerate(state.pictures, 1) if n in state.prompt.shown]
+    return tuple(
+        Referred(
+            phrase=one.phrase[:_PHRASE],
+            pictures=one.numbers,
+            sure=one.sure,
+            shown=tuple(n for n in one.numbers if one.sure and n in shown),
+        )
+        for one in state.reference.found
     )
 
 
@@ -59,7 +77,7 @@ def record(state: TurnState, answer: Answer) -> Turn:
     """Return what memory keeps of a turn."""
     return Turn(
         id=state.id,
-        question=Message(state.question, tuple(p.ref.number for p in state.pictures)),
+        question=Message(state.said or state.question, tuple(p.ref.number for p in state.pictures)),
         answer=Message(answer.text),
         at=time.time(),
         citations=tuple(c.to_json() for c in answer.citations),
@@ -70,6 +88,9 @@ def record(state: TurnState, answer: Answer) -> Turn:
             "found": answer.found,
             "query": state.query.text,
             "about": state.about,
+            "references": [referred.to_json() for referred in answer.references],
+            **({"asks": state.asks.to_json()} if state.asks else {}),
+            **({"question": state.question} if state.said else {}),
         },
     )
 
@@ -84,6 +105,13 @@ def renumbered(turn: Turn, moved: Mapping[int, int]) -> Turn:
         {**entry, "id": _moved_id(str(entry["id"]), moved)} for entry in ledger["evidence"]
     ]
     ledger["notices"] = [*ledger["notices"], told(moved)]
+    ledger["references"] = [
+        {**one, **{key: [moved.get(n, n) for n in one[key]] for key in ("pictures", "shown")}}
+        for one in ledger["references"]
+    ]
+    if asks := ledger.get("asks"):
+        numbers = {key: [moved.get(n, n) for n in asks[key]] for key in ("candidates", "numbers")}
+        ledger["asks"] = {**asks, **numbers}
     citations = tuple(
         {
             **citation,
@@ -110,6 +138,14 @@ def follow(answer: Answer, moved: Mapping[int, int]) -> Answer:
         evidence=tuple(
             replace(e, evidence=replace(e.evidence, id=_moved_id(e.evidence.id, moved)))
             for e in answer.evidence
+        ),
+        references=tuple(
+            replace(
+                r,
+                pictures=tuple(moved.get(n, n) for n in r.pictures),
+                shown=tuple(moved.get(n, n) for n in r.shown),
+            )
+            for r in answer.references
         ),
         notices=(*answer.notices, told(moved)),
     )

@@ -17,8 +17,9 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
 
+from bot import ask_back
 from bot.citations import cite
-from bot.compose import Budget, Shown, compose, estimate_tokens
+from bot.compose import Budget, Composition, Shown, compose, estimate_tokens
 from bot.condense import condense
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
@@ -29,7 +30,7 @@ from bot.events import (
     Notice,
     Token,
 )
-from bot.mentions import pictures_meant, unclear
+from bot.mentions import absent, pictures_meant
 from bot.models.choose import explain
 from bot.record import answer_of, follow, record, renumbered
 from bot.turn_state import (
@@ -48,6 +49,9 @@ from retrievers.imaging import encode, read_picture, shrink
 SAME_LOOK = 0.9
 #: What a turn of pictures alone asks
 PICTURE_QUESTION = "What is this?"
+
+#: Steps that a turn leaves out whose answer asks which picture was meant
+_NOT_WHEN_ASKING = frozenset(("encode", "retrieve", "fuse", "compose", "generate", "cite"))
 
 Flow = AsyncIterator[Event | TurnState]
 Work = Callable[[TurnState], Flow]
@@ -81,25 +85,64 @@ class Steps:
             state.conversation_id, last=self.parts.settings.history_turns
         )
         first = max((p.number for p in conversation.pictures), default=0) + 1
-        pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
-        known = {p.number: p for p in conversation.pictures}
-        reference = pictures_meant(state.question, conversation.pictures, [p.ref for p in pictures])
-        recalled = [n for n in reference.numbers if n in known]
-        most = max(0, self.parts.settings.pictures_per_turn - len(pictures))
-        for number in recalled[:most]:
-            data = await self.parts.history.picture(state.conversation_id, number)
-            decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
-            pictures.append(PictureInTurn(known[number], decoded, new=False))
-        notices = [*conversation.notices, *unclear(reference)]
-        if len(recalled) > most:
-            notices.append(f"only {most} of the {len(recalled)} earlier pictures were looked at")
+        new = [new_picture(n, given, state.sender) for n, given in enumerate(state.given, first)]
+        question, reference = pictures_meant(
+            state.question, conversation, [p.ref for p in new], state.sender
+        )
+        state = replace(
+            state,
+            conversation=conversation,
+            question=question,
+            said=state.question if question != state.question else "",
+            reference=reference,
+            pictures=tuple(new),
+        )
+        if reference.ambiguous:
+            async for item in self._ask_back(state):
+                yield item
+            return
+        pictures, left_out = await self._recall(state)
+        notices = [*conversation.notices, *absent(reference), *left_out]
         kept = self.parts.settings.history_turns
         if conversation.total > kept:
             notices.append(f"only the last {kept} of {conversation.total} turns were looked at")
         for text in notices:
             yield Notice(text)
+        yield replace(state, pictures=(*new, *pictures), notices=tuple(notices))
+
+    async def _recall(self, state: TurnState) -> tuple[list[PictureInTurn], list[str]]:
+        """Return the earlier pictures that the words point at, and what was left out."""
+        known = {p.number: p for p in state.conversation.pictures}
+        recalled = [n for n in state.reference.numbers if n in known]
+        most = max(0, self.parts.settings.pictures_per_turn - len(state.pictures))
+        pictures = []
+        for number in recalled[:most]:
+            data = await self.parts.history.picture(state.conversation_id, number)
+            decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
+            pictures.append(PictureInTurn(known[number], decoded, new=False))
+        if len(recalled) <= most:
+            return pictures, []
+        return pictures, [f"only {most} of the {len(recalled)} earlier pictures were looked at"]
+
+    async def _ask_back(self, state: TurnState) -> Flow:
+        """Answer with the question which picture was meant; the turn goes on with step 8."""
+        pictures = [*state.conversation.pictures, *(p.ref for p in state.pictures)]
+        asks = ask_back.asked(
+            state.question, state.reference, [p.ref.number for p in state.pictures]
+        )
+        text = ask_back.words_of(asks, pictures)
+        notices = state.conversation.notices
+        for notice in notices:
+            yield Notice(notice)
+        yield EvidenceFound(())
+        yield Token(text)
         yield replace(
-            state, conversation=conversation, pictures=tuple(pictures), notices=tuple(notices)
+            state,
+            pictures=await asyncio.to_thread(self._read, state.pictures),
+            asks=asks,
+            prompt=Composition((), frozenset(), frozenset(), ()),
+            reply=AIMessageChunk(content=text, response_metadata={"found": False}),
+            notices=notices,
         )
 
     async def encode(self, state: TurnState) -> Flow:
@@ -303,7 +346,7 @@ def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
 
     async def run(items: AsyncIterator[Event | TurnState]) -> Flow:
         async for item in items:
-            if not isinstance(item, TurnState):
+            if not isinstance(item, TurnState) or (item.asks and name in _NOT_WHEN_ASKING):
                 yield item
                 continue
             spent, outputs = 0.0, work(item)

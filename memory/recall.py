@@ -25,7 +25,7 @@ and so is a picture of a document ("image 3 on page 5").
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 from memory import phrases_zh, pointing
 from memory.messages import PictureRef
@@ -35,11 +35,15 @@ from memory.phrases_things import HAN_THINGS, THINGS
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One phrase, and the numbers that it names; when not ``sure``, those it may name."""
+    """One phrase, and the numbers that it names; when not ``sure``, those it may name.
+
+    ``named`` are the lasting numbers that its words say, whether or not there are such pictures.
+    """
 
     phrase: str
     numbers: tuple[int, ...]
     sure: bool = True
+    named: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +62,37 @@ class Reference:
 
 
 def refer(
-    text: str, pictures: Sequence[PictureRef], *, spoken: Sequence[int] = (), asker: str = ""
+    text: str,
+    pictures: Sequence[PictureRef],
+    *,
+    spoken: Sequence[int] = (),
+    new: Sequence[int] = (),
+    asker: str = "",
 ) -> Reference:
     """Return the pictures that ``text`` refers to, in the order in which it names them.
 
-    ``spoken`` are the numbers of the pictures that the last turn was about; ``asker`` is the name
-    of the person who asks, ``""`` when not known.
+    ``spoken`` are the numbers of the pictures that the last turn was about, ``new`` those of the
+    ones that came with ``text``: "this picture" is one of these, "the last picture" is not.
+    ``asker`` is the name of the person who asks, ``""`` when not known.
     """
-    return _Reading(text, pictures, spoken, asker).result()
+    return _Reading(text, pictures, spoken, new, asker).result()
 
 
 class _Reading:
     """One question being read: what was understood is struck out, so that nothing counts twice."""
 
     def __init__(
-        self, text: str, pictures: Sequence[PictureRef], spoken: Sequence[int], asker: str
+        self,
+        text: str,
+        pictures: Sequence[PictureRef],
+        spoken: Sequence[int],
+        new: Sequence[int],
+        asker: str,
     ) -> None:
         self.text = text
         self.pictures = sorted(pictures, key=lambda picture: picture.number)
-        self.spoken = [p.number for p in self.pictures if p.number in set(spoken)]
+        self.new = sorted(new)
+        self.spoken = self.new or [p.number for p in self.pictures if p.number in set(spoken)]
         self.asker = asker.casefold()
         self.language = language(text)
         self.found: list[tuple[int, Found]] = []
@@ -102,12 +118,18 @@ class _Reading:
                 found = self._find(pointer, kind)
             if found is not None:
                 words = self.text[pointer.start : pointer.end].strip(" \t\n\x00")
-                self.found.append((pointer.start, Found(words, *found)))
+                named = pointer.numbers if self._says_numbers(pointer) else ()
+                self.found.append((pointer.start, Found(words, *found, named)))
                 kind, end = pointer.kind or kind, pointer.end
                 self._strike(pointer.start, pointer.end)
         self._counted(_HASH, said)
         self.found.sort(key=lambda item: item[0])
         return _joined([found for _, found in self.found])
+
+    def _says_numbers(self, pointer: Pointer) -> bool:
+        """Tell whether the numbers of a pointer are lasting ones, not places among some."""
+        counted = pointer.kind or pointer.owner or pointer.names or pointer.before or pointer.after
+        return pointer.place == "number" or (pointer.place == "ordinal" and not counted)
 
     def _may_be_bare(self, pointer: Pointer, says: bool) -> bool:
         """Tell whether "the second one" may be a picture: where pictures are spoken of."""
@@ -136,10 +158,13 @@ class _Reading:
         """Find "No. 2 of the pictures", and "#4" where ``text`` speaks of pictures."""
         if _OF_PICTURES.search(text):
             for match in list(pattern.finditer(self.text)):
-                self._note(match, self._there([int(match[1])]))
+                self._note(match, self._there([int(match[1])]), named=int(match[1]))
 
-    def _note(self, match: re.Match[str], numbers: Sequence[int], sure: bool = True) -> None:
-        self.found.append((match.start(), Found(match.group().strip(), tuple(numbers), sure)))
+    def _note(
+        self, match: re.Match[str], numbers: Sequence[int], sure: bool = True, named: int = 0
+    ) -> None:
+        found = Found(match.group().strip(), tuple(numbers), sure, named=(named,) if named else ())
+        self.found.append((match.start(), found))
         self._strike(*match.span())
 
     def _strike(self, start: int, end: int) -> None:
@@ -203,7 +228,13 @@ class _Reading:
     def _of_kind(self, kind: str, chosen: Sequence[PictureRef]) -> tuple[list[PictureRef], bool]:
         """Return the pictures of a kind; when no caption tells it, those without a caption."""
         words = KINDS[kind]
-        fitting = [p for p in chosen if words & _forms_of(p, "en") or _has_han(p, words)]
+        fitting = [
+            p
+            for p in chosen
+            if words & _forms_of(p, "en")
+            or _has_han(p, words)
+            or (p.number in self.new and not p.caption)
+        ]
         if fitting:
             return fitting, True
         return [p for p in chosen if not p.caption], False
@@ -262,30 +293,34 @@ class _Reading:
         self, pointer: Pointer, numbers: list[int], told: bool
     ) -> tuple[Sequence[int], bool]:
         count = pointer.count
+        before = [n for n in numbers if n not in self.new] or numbers
         if pointer.place == "first":
             return numbers[: count or 1], True
         if pointer.place == "last":
-            return numbers[-(count or 1) :], True
+            return before[-(count or 1) :], True
         if pointer.place == "penultimate":
-            return numbers[-2:-1], True
+            return before[-2:-1], True
         if pointer.place == "back":
             back = pointer.numbers[0]
-            return numbers[-back : len(numbers) - back + 1 or None], True
+            return before[-back : len(before) - back + 1 or None], True
         if pointer.place in ("previous", "before"):
-            return self._earlier(pointer, numbers)
+            return self._earlier(pointer, before)
         about = [n for n in numbers if n in self.spoken]
-        if pointer.place == "all" or pointer.count or pointer.plural:
-            if pointer.count and pointer.count != len(numbers):
-                return (about, True) if len(about) == pointer.count else (numbers, False)
-            return numbers, True
-        if len(numbers) > 1 and len(about) == 1 and not pointer.names:
+        if pointer.place == "all" or count or pointer.plural:
+            if count and count != len(numbers):
+                return (about, True) if len(about) == count else (numbers, False)
+            only_new = pointer.plural and not pointer.place and len(self.new) > 1 and not told
+            return (about, True) if only_new and about else (numbers, True)
+        if len(numbers) > 1 and not pointer.names and (len(about) == 1 or (about and self.new)):
             return about, True
         return numbers, len(numbers) == 1
 
     def _earlier(self, pointer: Pointer, numbers: list[int]) -> tuple[Sequence[int], bool]:
-        """Return the picture before the one that was spoken of."""
+        """Return the picture before the one that was spoken of, or before those just sent."""
         if pointer.count and pointer.count > 1:
             return numbers[-pointer.count :], True
+        if self.new:
+            return numbers[-1:], True
         if len(self.spoken) != 1:
             return (numbers[-1:] if pointer.place == "previous" else numbers[-2:-1]), True
         before = [n for n in numbers if n < self.spoken[0]][-1:]
@@ -301,6 +336,8 @@ class _Reading:
         for place in pointer.numbers:
             lasting = [number for number in numbers if number == place]
             counted = numbers[place - 1 : place] if narrowed else []
+            if len(self.new) > 1:  # the second of the three that came, or of all
+                counted = counted + self.new[place - 1 : place]
             both = list(dict.fromkeys(lasting + counted))
             (sure if certain and len(both) == 1 else doubtful).extend(both)
         return (tuple(doubtful), False) if doubtful else (tuple(sure), True)
@@ -338,7 +375,7 @@ def _stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _forms(word: str, spoken: str) -> frozenset[str]:
     """Return what a word is compared by: without its ending, and what it means."""
     word = word.lower().removesuffix("'s")

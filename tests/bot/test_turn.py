@@ -295,14 +295,16 @@ async def test_words_about_pictures_mean_the_one_just_sent_unless_they_point_bac
     assert not any("may be" in notice for notice in answer.notices)
 
 
-async def test_a_picture_that_is_not_there_or_could_be_several_is_said(open_bot: Any) -> None:
+async def test_a_picture_that_is_not_there_is_said_and_one_that_could_be_several_is_asked_for(
+    open_bot: Any,
+) -> None:
     async with open_bot(ScriptedChat(says=["Hm."])) as bot:
         for colour in ("red", "green"):
             await bot.ask("Look.", images=[Image.new("RGB", (8, 8), colour)], conversation="c")
         absent = await bot.ask("What is in the ninth picture?", conversation="c")
-        several = await bot.ask("What is in this picture?", conversation="c")
-    assert any("no “ninth picture”" in notice for notice in absent.notices)
-    assert any("may be picture 1 or 2" in notice for notice in several.notices)
+        several = await bot.ask("What is in the picture?", conversation="c")
+    assert "“the ninth picture”: there is no such picture in this conversation" in absent.notices
+    assert several.text == "Which picture do you mean by “the picture”: picture 1 or picture 2?"
 
 
 async def test_pictures_of_turns_at_once_get_numbers_of_their_own_and_citations_follow(
