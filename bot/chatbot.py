@@ -123,6 +123,13 @@ class AsyncChatBot:
         """Return the encoded bytes of a conversation's picture."""
         return await self.parts.history.picture(conversation, number)
 
+    async def drop(self, conversation: str, number: int) -> None:
+        """Take a picture out of a conversation; ``PictureNotFound`` when there is none.
+
+        What was said of it stays, its number never returns.
+        """
+        await self.parts.history.drop(conversation, number)
+
     async def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
         """Return the encoded bytes of the picture that a citation of ``answer`` points at."""
         if citation.picture is not None:
@@ -292,6 +299,10 @@ class ChatBot:
     def picture(self, conversation: str, number: int) -> bytes:
         """Return the encoded bytes of a conversation's picture."""
         return self._run(self._bot.picture, conversation, number)
+
+    def drop(self, conversation: str, number: int) -> None:
+        """Take a picture out of a conversation. See :meth:`AsyncChatBot.drop`."""
+        self._run(self._bot.drop, conversation, number)
 
     def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
         """Return the encoded bytes of the picture that a citation of ``answer`` points at."""

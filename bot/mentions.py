@@ -40,14 +40,22 @@ def spoken_of(turns: Sequence[Turn]) -> tuple[int, ...]:
     return turns[-1].question.pictures or turns[-1].answer.pictures
 
 
-def absent(reference: Reference) -> list[str]:
+def absent(reference: Reference, dropped: Sequence[int]) -> list[str]:
     """Return what is to be said of phrases that name a picture which is not there."""
     said = []
     for one in reference.found:
-        gone = [n for n in one.named if n not in one.numbers]
-        if gone and one.numbers:
-            numbers = ", ".join(map(str, gone[:8]))
-            said.append(f"“{one.phrase}”: there is no picture {numbers} in this conversation")
+        missing = [n for n in one.named if n not in one.numbers]
+        gone = [n for n in missing if n in dropped]
+        if gone:
+            said.append(f"“{one.phrase}”: picture {_listed(gone)} was dropped")
+        elif missing and one.numbers:
+            said.append(
+                f"“{one.phrase}”: there is no picture {_listed(missing)} in this conversation"
+            )
         elif one.phrase and not one.numbers:
             said.append(f"“{one.phrase}”: there is no such picture in this conversation")
     return said
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:8]))

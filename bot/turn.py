@@ -84,8 +84,9 @@ class Steps:
         conversation = await self.parts.history.load(
             state.conversation_id, last=self.parts.settings.history_turns
         )
-        first = max((p.number for p in conversation.pictures), default=0) + 1
-        new = [new_picture(n, given, state.sender) for n, given in enumerate(state.given, first)]
+        given = {*(p.number for p in conversation.pictures), *conversation.dropped}
+        first = max(given, default=0) + 1
+        new = [new_picture(n, came, state.sender) for n, came in enumerate(state.given, first)]
         question, reference = pictures_meant(
             state.question, conversation, [p.ref for p in new], state.sender
         )
@@ -102,7 +103,7 @@ class Steps:
                 yield item
             return
         pictures, left_out = await self._recall(state)
-        notices = [*conversation.notices, *absent(reference), *left_out]
+        notices = [*conversation.notices, *absent(reference, conversation.dropped), *left_out]
         kept = self.parts.settings.history_turns
         if conversation.total > kept:
             notices.append(f"only the last {kept} of {conversation.total} turns were looked at")

@@ -7,7 +7,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
+from memory.errors import (
+    ConversationNotFound,
+    HistoryDamaged,
+    HistoryError,
+    HistoryUnavailable,
+    PictureNotFound,
+)
 from memory.history import History
 from memory.messages import Conversation, Message, PictureRef, Summary, Turn
 
@@ -25,6 +31,7 @@ __all__ = [
     "HistoryError",
     "HistoryUnavailable",
     "Message",
+    "PictureNotFound",
     "PictureRef",
     "RedisHistory",
     "Reference",

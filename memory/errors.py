@@ -3,7 +3,8 @@
 HistoryError
 ├── HistoryUnavailable      Redis cannot be reached, refuses the login, or cannot store
 ├── HistoryDamaged          a stored record cannot be read
-└── ConversationNotFound    no conversation of that name
+├── ConversationNotFound    no conversation of that name
+└── PictureNotFound         the conversation has no picture of that number
 
 Every message is one line that names the value and the way out; no password is ever in it.
 """
@@ -23,3 +24,7 @@ class HistoryDamaged(HistoryError):
 
 class ConversationNotFound(HistoryError):
     """No conversation of that name."""
+
+
+class PictureNotFound(HistoryError):
+    """The conversation has no picture of that number; it may have been dropped."""

@@ -40,6 +40,13 @@ class History(Protocol):
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
         ...
 
+    async def drop(self, conversation: str, number: int) -> None:
+        """Take a picture out of a conversation: reference, caption, and bytes nobody else holds.
+
+        Its number never returns; what was said stays. ``PictureNotFound`` when there is none.
+        """
+        ...
+
     async def conversations(self) -> list[Summary]:
         """Return the tenant's conversations, the last written first."""
         ...

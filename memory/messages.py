@@ -132,7 +132,8 @@ class Conversation:
     """What is known of a conversation: its last turns, oldest first, and all of its pictures.
 
     ``total`` counts all turns, also those that were not loaded. A conversation that was never
-    written to is this value, empty: starting one needs no ceremony.
+    written to is this value, empty: starting one needs no ceremony. ``dropped`` are the numbers of
+    pictures that were taken out; they do not return.
     """
 
     id: str
@@ -140,6 +141,7 @@ class Conversation:
     pictures: tuple[PictureRef, ...] = ()
     total: int = 0
     notices: tuple[str, ...] = ()
+    dropped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

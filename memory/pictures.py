@@ -14,7 +14,7 @@ that are older than an hour, so not those of a turn that is just being written.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -74,6 +74,13 @@ class PictureStore:
             for sha in missing:
                 pipe.set(self._key(sha, "bytes"), blobs[sha])
             await pipe.execute()
+
+    async def keep(self, client: Any, hashes: Iterable[str], holder: str, now: float) -> None:
+        """Note another holder of pictures that are stored already. See :meth:`hold`."""
+        pipe = client.pipeline(transaction=False)
+        for sha in hashes:
+            pipe.zadd(self._key(sha, "holders"), {holder: now})
+        await pipe.execute()
 
     async def read(self, picture: PictureRef) -> bytes:
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone or not what they were."""

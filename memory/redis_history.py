@@ -29,8 +29,15 @@ from redis.asyncio import Redis
 
 from memory import assembly
 from memory.client import Link, explain
+from memory.dropping import drop
 from memory.embedded import EmbeddedRedis, Fsync
-from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
+from memory.errors import (
+    ConversationNotFound,
+    HistoryDamaged,
+    HistoryError,
+    HistoryUnavailable,
+    PictureNotFound,
+)
 from memory.history import Follow
 from memory.messages import Conversation, PictureRef, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore, server_time
@@ -250,6 +257,7 @@ class RedisHistory:
 
         record = await self._read(work)
         if record is None:
+            await self._refuse_dropped(conversation, number)
             raise HistoryDamaged(f"conversation {conversation!r} has no picture {number}")
         ref = assembly.read_picture(record)
         if ref is None:
@@ -258,6 +266,28 @@ class RedisHistory:
                 "send the picture again"
             )
         return await self._pictures.read(ref)
+
+    async def drop(self, conversation: str, number: int) -> None:
+        """See ``History.drop``."""
+        key, name = self._key(conversation, "pictures"), encode_name(conversation)
+
+        async def work(client: Any) -> bool:
+            return await drop(client, self._pictures, key, name, number)
+
+        # each picture takes a transaction of its own
+        if not await self._write(work, limit=30.0):
+            await self._refuse_dropped(conversation, number)
+            raise PictureNotFound(f"conversation {conversation!r} has no picture {number}")
+
+    async def _refuse_dropped(self, conversation: str, number: int) -> None:
+        """Raise ``PictureNotFound`` if the picture was dropped."""
+
+        async def work(client: Any) -> bytes:
+            found: bytes | None = await client.hget(self._key(conversation, "pictures"), "dropped")
+            return found or b""
+
+        if number in assembly.dropped({b"dropped": await self._read(work)}):
+            raise PictureNotFound(f"picture {number} of conversation {conversation!r} was dropped")
 
     async def conversations(self) -> list[Summary]:
         """See ``History.conversations``. Asks for 500 at a time."""
@@ -271,12 +301,13 @@ class RedisHistory:
         for start in range(0, len(listed), PAGE):
             page = [(decode_name(name.decode()), at) for name, at in listed[start : start + PAGE]]
             facts = await self._read(self._facts([name for name, _ in page]))
-            for (name, at), (turns, title, pictures) in zip(page, facts, strict=True):
+            for (name, at), (turns, title, pictures, dropped) in zip(page, facts, strict=True):
                 if isinstance(turns, Exception):
                     summaries.append(Summary(name, "(damaged)", 0, 0, at))
                 elif turns:
                     shown = title.decode(errors="replace") if isinstance(title, bytes) else ""
-                    count = pictures - 2 if isinstance(pictures, int) and pictures > 2 else 0
+                    others = 3 if dropped is True or dropped == 1 else 2
+                    count = max(0, pictures - others) if isinstance(pictures, int) else 0
                     summaries.append(Summary(name, shown, turns, count, at))
         return summaries
 
@@ -287,8 +318,9 @@ class RedisHistory:
                 pipe.llen(self._key(name, "turns"))
                 pipe.hget(self._key(name, "meta"), "title")
                 pipe.hlen(self._key(name, "pictures"))
+                pipe.hexists(self._key(name, "pictures"), "dropped")
             flat = await pipe.execute(raise_on_error=False)
-            return [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
+            return [tuple(flat[i : i + 4]) for i in range(0, len(flat), 4)]
 
         return work
 

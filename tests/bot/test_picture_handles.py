@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import ConfigDict, Field
 
 from bot import Notice, Token
+from memory.errors import PictureNotFound
 
 
 class ScriptedChat(BaseChatModel):
@@ -164,3 +165,23 @@ async def test_the_events_of_asking_back_come_in_the_order_of_any_turn(
     assert words == (
         "Welches Bild ist mit „das Foto“ gemeint: Bild 1 (dog.png) oder Bild 2 (cat.png)?"
     )
+
+
+async def test_a_dropped_picture_is_said_to_be_dropped_and_the_next_has_a_number_of_its_own(
+    open_bot: Any, photos: dict[str, Path]
+) -> None:
+    async with open_bot(ScriptedChat(says="Seen.")) as bot:
+        for name in ("dog", "car"):
+            await bot.ask("Look.", images=[photos[name]], conversation="c")
+        await bot.drop("c", 2)
+        gone = await bot.ask("What is in the second picture?", conversation="c")
+        both = await bot.ask("Compare pictures 1, 2 and 9.", conversation="c")
+        new = await bot.ask("Look.", images=[photos["cat"]], conversation="c")
+        pictures = (await bot.conversation("c")).pictures
+        with pytest.raises(PictureNotFound, match="picture 2 of conversation 'c' was dropped"):
+            await bot.drop("c", 2)
+    assert "“the second picture”: picture 2 was dropped" in gone.notices
+    assert "“pictures 1, 2 and 9”: picture 2 was dropped" in both.notices
+    assert [r.pictures for r in both.references] == [(1,)]
+    assert [p.number for p in pictures] == [1, 3]
+    assert not any("numbered anew" in notice for notice in new.notices)
