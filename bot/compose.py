@@ -79,12 +79,16 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Messages for the model; ``kept`` and ``shown`` are the evidence numbers (from 1) in them."""
+    """Messages for the model; ``kept`` and ``shown`` are the evidence numbers (from 1) in them.
+
+    ``captioned`` are the lasting numbers of the conversation's pictures of which only the captions
+    are in them."""
 
     messages: tuple[BaseMessage, ...]
     kept: frozenset[int]
     shown: frozenset[int]
     notices: tuple[str, ...]
+    captioned: tuple[int, ...] = ()
 
 
 def estimate_tokens(text: str) -> int:
@@ -112,7 +116,8 @@ def compose(
     alone is left to the model to refuse.
     """
     budget = replace(budget, count=cache(budget.count))
-    draft = _Draft(question, prompts, references or {})
+    notes = _Notes(references or {})
+    draft = _Draft(question, prompts, notes)
     room = budget.tokens - budget.count(draft.system) - budget.count(question) - 64
     draft = replace(draft, shown=_fit_pictures(pictures, room // 2, budget))
     room -= sum(budget.of_picture(picture) for picture in draft.shown)
@@ -120,7 +125,7 @@ def compose(
         draft, sources=_fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
     )
     room -= sum(budget.count(block) for block in draft.blocks)
-    draft = replace(draft, turns=_fit_turns(history, room, budget, turns_before))
+    draft = replace(draft, turns=_fit_turns(history, room, budget, turns_before, notes))
     messages = draft.messages()
     while budget.whole is not None and budget.whole(messages) > budget.tokens:
         smaller = draft.smaller()
@@ -139,6 +144,9 @@ def compose(
         kept=frozenset(source.number for source in draft.sources),
         shown=frozenset(picture.number for picture in draft.shown),
         notices=notices,
+        captioned=notes.only(
+            draft.turns, [evidence[p.number - 1] for p in draft.shown if evidence]
+        ),
     )
 
 
@@ -166,7 +174,7 @@ class _Draft:
 
     question: str
     prompts: Prompts
-    references: Mapping[int, PictureRef]
+    notes: "_Notes"
     sources: tuple[_Source, ...] = ()
     shown: tuple[Shown, ...] = ()
     turns: tuple[Turn, ...] = ()
@@ -185,7 +193,7 @@ class _Draft:
         ).strip()
         return [
             SystemMessage(self.system),
-            *_history_messages(self.turns, self.references),
+            *_history_messages(self.turns, self.notes),
             HumanMessage(_parts(words, self.shown) if self.shown else words),
         ]
 
@@ -250,7 +258,9 @@ def _body(item: Evidence) -> str:
     return f"{head}{item.text}".strip() or "(a picture without words)"
 
 
-def _fit_turns(history: Sequence[Turn], room: int, budget: Budget, before: int) -> tuple[Turn, ...]:
+def _fit_turns(
+    history: Sequence[Turn], room: int, budget: Budget, before: int, notes: "_Notes"
+) -> tuple[Turn, ...]:
     """Return the last turns, more than half of those that fit when not all do.
 
     The first of them is the same for several turns on end: it moves by a power of two.
@@ -258,6 +268,7 @@ def _fit_turns(history: Sequence[Turn], room: int, budget: Budget, before: int) 
     fitting = 0
     for turn in reversed(history):
         room -= budget.count(turn.question.text) + budget.count(turn.answer.text) + 16
+        room -= sum(budget.count(note) for note in notes.of(turn))
         if room < 0:
             break
         fitting += 1
@@ -267,23 +278,42 @@ def _fit_turns(history: Sequence[Turn], room: int, budget: Budget, before: int) 
     return tuple(history[len(history) - fitting :])
 
 
-def _history_messages(
-    turns: Sequence[Turn], references: Mapping[int, PictureRef]
-) -> list[BaseMessage]:
+def _history_messages(turns: Sequence[Turn], notes: "_Notes") -> list[BaseMessage]:
     """Earlier turns, without their evidence: their marks would point at this turn's sources."""
     messages: list[BaseMessage] = []
     for turn in turns:
-        notes = [_picture_note(number, references) for number in turn.question.pictures]
-        words = "\n".join([*notes, quote(turn.question.text)]).strip()
+        words = "\n".join([*notes.of(turn), quote(turn.question.text)]).strip()
         messages.append(HumanMessage(words or "(nothing)"))
         messages.append(AIMessage(quote(MARK.sub("", turn.answer.text)).strip() or "(nothing)"))
     return messages
 
 
-def _picture_note(number: int, references: Mapping[int, PictureRef]) -> str:
-    known = references.get(number)
-    about = f": {quote(known.caption or known.name)}" if known else ""
-    return f"(picture {number}{about})"
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """What stands for the pictures of earlier turns, by their lasting numbers."""
+
+    references: Mapping[int, PictureRef]
+
+    def of(self, turn: Turn) -> list[str]:
+        """Return a line for each picture of a turn: those that were sent, and those shown."""
+        sent = [f"(picture {n}{self._about(n)})" for n in turn.question.pictures]
+        shown = [n for n in turn.answer.pictures if n not in turn.question.pictures]
+        return sent + [f"(the answer shows picture {n}{self._about(n)})" for n in shown]
+
+    def only(self, turns: Sequence[Turn], shown: Sequence[Evidence]) -> tuple[int, ...]:
+        """Return the numbers of the pictures of ``turns`` that are not among those ``shown``."""
+        pixels = {item.id for item in shown}
+        named = {n for t in turns for n in (*t.question.pictures, *t.answer.pictures)}
+        return tuple(
+            n for n in sorted(named) if n in self.references and f"shown:{n}" not in pixels
+        )
+
+    def _about(self, number: int) -> str:
+        known = self.references.get(number)
+        if known is None:
+            return ", which is no longer there" if self.references else ""
+        about = known.caption or known.name
+        return f": {quote(about)}" if about else ""
 
 
 def _parts(words: str, shown: Sequence[Shown]) -> list[str | dict[str, object]]:

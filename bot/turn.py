@@ -235,6 +235,9 @@ class Steps:
         if large and able.pictures:
             which = ", ".join(map(str, large))
             notices.append(f"the model was shown picture {which} at {side} pixels")
+        if prompt.captioned and able.pictures:
+            which = ", ".join(map(str, prompt.captioned))
+            notices.append(f"of the earlier pictures {which} the model was given captions only")
         if state.pictures and not able.pictures and not able.reads_evidence:
             notices.append(
                 f"the model {self.parts.model_name} takes no pictures: it was given their words"

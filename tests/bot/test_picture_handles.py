@@ -185,3 +185,18 @@ async def test_a_dropped_picture_is_said_to_be_dropped_and_the_next_has_a_number
     assert [r.pictures for r in both.references] == [(1,)]
     assert [p.number for p in pictures] == [1, 3]
     assert not any("numbered anew" in notice for notice in new.notices)
+
+
+async def test_only_the_pictures_that_matter_are_shown_to_the_model_and_it_is_said(
+    open_bot: Any, photos: dict[str, Path]
+) -> None:
+    """The others are in its prompt as captions; a model without eyes is told nothing of it."""
+    model = ScriptedChat(says="Seen.")
+    async with open_bot(model, pictures_shown=1) as bot:
+        for name in ("dog", "car", "cat"):
+            await bot.ask("Look.", images=[photos[name]], conversation="c")
+        answer = await bot.ask("What is in picture 2?", conversation="c")
+    images = [part for part in model.seen[-1][-1].content_blocks if part["type"] == "image"]
+    assert len(images) == 1
+    assert answer.references[0].shown == (2,)
+    assert "of the earlier pictures 1, 3 the model was given captions only" in answer.notices
