@@ -9,7 +9,6 @@ model comes in as a :class:`Budget`.
 """
 
 import base64
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +16,7 @@ from functools import cache
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from bot.citations import MARK
+from bot.notes import Notes, quote
 from bot.show import source_name
 from memory.messages import PictureRef, Turn
 from prompts import Prompt
@@ -30,8 +30,6 @@ BYTES_PER_TOKEN = 3
 EVIDENCE_SHARE = 0.7
 
 _LEAST = 200  # characters of the best piece of evidence that are worth showing
-
-_TAG = re.compile(r"<(?=\s*/?\s*source)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ def compose(
     alone is left to the model to refuse.
     """
     budget = replace(budget, count=cache(budget.count))
-    notes = _Notes(references or {})
+    notes = Notes(references or {})
     draft = _Draft(question, prompts, notes)
     room = budget.tokens - budget.count(draft.system) - budget.count(question) - 64
     draft = replace(draft, shown=_fit_pictures(pictures, room // 2, budget))
@@ -174,7 +172,7 @@ class _Draft:
 
     question: str
     prompts: Prompts
-    notes: "_Notes"
+    notes: Notes
     sources: tuple[_Source, ...] = ()
     shown: tuple[Shown, ...] = ()
     turns: tuple[Turn, ...] = ()
@@ -212,11 +210,6 @@ class _Draft:
         if half < _LEAST:
             return replace(self, sources=())
         return replace(self, sources=(replace(self.sources[0], cut=half),))
-
-
-def quote(text: str) -> str:
-    """Return content so that it cannot end its ``<source>`` nor pass for one."""
-    return _TAG.sub("<\u200b", text)
 
 
 def _fit_pictures(pictures: Sequence[Shown], room: int, budget: Budget) -> tuple[Shown, ...]:
@@ -259,7 +252,7 @@ def _body(item: Evidence) -> str:
 
 
 def _fit_turns(
-    history: Sequence[Turn], room: int, budget: Budget, before: int, notes: "_Notes"
+    history: Sequence[Turn], room: int, budget: Budget, before: int, notes: Notes
 ) -> tuple[Turn, ...]:
     """Return the last turns, more than half of those that fit when not all do.
 
@@ -278,7 +271,7 @@ def _fit_turns(
     return tuple(history[len(history) - fitting :])
 
 
-def _history_messages(turns: Sequence[Turn], notes: "_Notes") -> list[BaseMessage]:
+def _history_messages(turns: Sequence[Turn], notes: Notes) -> list[BaseMessage]:
     """Earlier turns, without their evidence: their marks would point at this turn's sources."""
     messages: list[BaseMessage] = []
     for turn in turns:
@@ -286,34 +279,6 @@ def _history_messages(turns: Sequence[Turn], notes: "_Notes") -> list[BaseMessag
         messages.append(HumanMessage(words or "(nothing)"))
         messages.append(AIMessage(quote(MARK.sub("", turn.answer.text)).strip() or "(nothing)"))
     return messages
-
-
-@dataclass(frozen=True, slots=True)
-class _Notes:
-    """What stands for the pictures of earlier turns, by their lasting numbers."""
-
-    references: Mapping[int, PictureRef]
-
-    def of(self, turn: Turn) -> list[str]:
-        """Return a line for each picture of a turn: those that were sent, and those shown."""
-        sent = [f"(picture {n}{self._about(n)})" for n in turn.question.pictures]
-        shown = [n for n in turn.answer.pictures if n not in turn.question.pictures]
-        return sent + [f"(the answer shows picture {n}{self._about(n)})" for n in shown]
-
-    def only(self, turns: Sequence[Turn], shown: Sequence[Evidence]) -> tuple[int, ...]:
-        """Return the numbers of the pictures of ``turns`` that are not among those ``shown``."""
-        pixels = {item.id for item in shown}
-        named = {n for t in turns for n in (*t.question.pictures, *t.answer.pictures)}
-        return tuple(
-            n for n in sorted(named) if n in self.references and f"shown:{n}" not in pixels
-        )
-
-    def _about(self, number: int) -> str:
-        known = self.references.get(number)
-        if known is None:
-            return ", which is no longer there" if self.references else ""
-        about = known.caption or known.name
-        return f": {quote(about)}" if about else ""
 
 
 def _parts(words: str, shown: Sequence[Shown]) -> list[str | dict[str, object]]:

@@ -12,25 +12,35 @@ from memory.recall import Reference, refer
 
 
 def pictures_meant(
-    question: str, conversation: Conversation, new: Sequence[PictureRef], asker: str = ""
+    question: str,
+    conversation: Conversation,
+    new: Sequence[PictureRef],
+    offered: Sequence[PictureRef] = (),
+    asker: str = "",
 ) -> tuple[str, Reference]:
     """Return what is asked, and the pictures that the words point at.
 
     Where pictures came with the question, "this picture" is one of them, a number or a name may be
-    any, and "the last picture" is the last one before. Where the turn before asked which picture
-    was meant, and this says it, what is asked is the question that has been waiting.
+    any, and "the last picture" is the last one before. ``offered`` were shown by earlier answers.
+    Where the turn before asked which picture was meant, and this says it, what is asked is the
+    question that has been waiting.
     """
     asking = pending(conversation.turns)
     if asking is not None and not new:
         reference = chosen(question, asking, conversation.pictures)
         if reference is not None:
             return asking.question, reference
-    if not new:
-        spoken = spoken_of(conversation.turns)
-        return question, refer(question, conversation.pictures, spoken=spoken, asker=asker)
-    pictures = [*conversation.pictures, *new]
-    meant = refer(question, pictures, new=[p.number for p in new], asker=asker)
-    return question, meant if meant.numbers or meant.ambiguous else Reference()
+    meant = refer(
+        question,
+        [*conversation.pictures, *new],
+        spoken=spoken_of(conversation.turns),
+        new=[p.number for p in new],
+        offered=offered,
+        asker=asker,
+    )
+    if new and not (meant.numbers or meant.ambiguous):
+        return question, Reference()
+    return question, meant
 
 
 def spoken_of(turns: Sequence[Turn]) -> tuple[int, ...]:

@@ -17,9 +17,8 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
 
-from bot import ask_back
 from bot.citations import cite
-from bot.compose import Budget, Composition, Shown, compose, estimate_tokens
+from bot.compose import Budget, Shown, compose, estimate_tokens
 from bot.condense import condense
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
@@ -30,7 +29,8 @@ from bot.events import (
     Notice,
     Token,
 )
-from bot.mentions import absent, pictures_meant
+from bot.loading import asking_back, recalled, understood
+from bot.mentions import absent
 from bot.models.choose import explain
 from bot.record import answer_of, follow, record, renumbered
 from bot.turn_state import (
@@ -38,7 +38,6 @@ from bot.turn_state import (
     PictureInTurn,
     TurnState,
     caption_of,
-    new_picture,
     shown_evidence,
 )
 from retrievers.evidence import Evidence, Query
@@ -84,67 +83,33 @@ class Steps:
         conversation = await self.parts.history.load(
             state.conversation_id, last=self.parts.settings.history_turns
         )
-        given = {*(p.number for p in conversation.pictures), *conversation.dropped}
-        first = max(given, default=0) + 1
-        new = [new_picture(n, came, state.sender) for n, came in enumerate(state.given, first)]
-        question, reference = pictures_meant(
-            state.question, conversation, [p.ref for p in new], state.sender
-        )
-        state = replace(
-            state,
-            conversation=conversation,
-            question=question,
-            said=state.question if question != state.question else "",
-            reference=reference,
-            pictures=tuple(new),
-        )
-        if reference.ambiguous:
+        state = await understood(state, conversation, self.parts.library.media)
+        if state.reference.ambiguous:
             async for item in self._ask_back(state):
                 yield item
             return
-        pictures, left_out = await self._recall(state)
-        notices = [*conversation.notices, *absent(reference, conversation.dropped), *left_out]
+        most = self.parts.settings.pictures_per_turn
+        pictures, left_out = await recalled(state, self.parts.history, most)
+        notices = [*conversation.notices, *absent(state.reference, conversation.dropped), *left_out]
         kept = self.parts.settings.history_turns
         if conversation.total > kept:
             notices.append(f"only the last {kept} of {conversation.total} turns were looked at")
         for text in notices:
             yield Notice(text)
-        yield replace(state, pictures=(*new, *pictures), notices=tuple(notices))
-
-    async def _recall(self, state: TurnState) -> tuple[list[PictureInTurn], list[str]]:
-        """Return the earlier pictures that the words point at, and what was left out."""
-        known = {p.number: p for p in state.conversation.pictures}
-        recalled = [n for n in state.reference.numbers if n in known]
-        most = max(0, self.parts.settings.pictures_per_turn - len(state.pictures))
-        pictures = []
-        for number in recalled[:most]:
-            data = await self.parts.history.picture(state.conversation_id, number)
-            decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
-            pictures.append(PictureInTurn(known[number], decoded, new=False))
-        if len(recalled) <= most:
-            return pictures, []
-        return pictures, [f"only {most} of the {len(recalled)} earlier pictures were looked at"]
+        yield replace(state, pictures=(*state.pictures, *pictures), notices=tuple(notices))
 
     async def _ask_back(self, state: TurnState) -> Flow:
         """Answer with the question which picture was meant; the turn goes on with step 8."""
-        pictures = [*state.conversation.pictures, *(p.ref for p in state.pictures)]
-        asks = ask_back.asked(
-            state.question, state.reference, [p.ref.number for p in state.pictures]
-        )
-        text = ask_back.words_of(asks, pictures)
-        notices = state.conversation.notices
-        for notice in notices:
-            yield Notice(notice)
+        unread = tuple(p for p in state.pictures if not p.ref.caption)
+        read = {p.ref.number: p for p in await asyncio.to_thread(self._read, unread)}
+        pictures = tuple(read.get(p.ref.number, p) for p in state.pictures)
+        state = asking_back(replace(state, pictures=pictures))
+        assert state.reply is not None
+        for text in state.notices:
+            yield Notice(text)
         yield EvidenceFound(())
-        yield Token(text)
-        yield replace(
-            state,
-            pictures=await asyncio.to_thread(self._read, state.pictures),
-            asks=asks,
-            prompt=Composition((), frozenset(), frozenset(), ()),
-            reply=AIMessageChunk(content=text, response_metadata={"found": False}),
-            notices=notices,
-        )
+        yield Token(str(state.reply.text))
+        yield state
 
     async def encode(self, state: TurnState) -> Flow:
         """2: make vectors of the words and the pictures, and read the writing in the pictures."""

@@ -128,7 +128,10 @@ def shown_evidence(picture: PictureInTurn) -> Evidence:
 
 
 def caption_of(picture: PictureInTurn) -> str:
-    """Return the first writing in the picture, cut short: by it a later turn can speak of it."""
+    """Return what is known of what a picture shows, else the first writing in it, cut short: by it
+    a later turn can speak of it."""
+    if picture.ref.caption:
+        return picture.ref.caption
     return one_line(" ".join(line.text for line in picture.lines[:40]), CAPTION)
 
 

@@ -67,15 +67,17 @@ def refer(
     *,
     spoken: Sequence[int] = (),
     new: Sequence[int] = (),
+    offered: Sequence[PictureRef] = (),
     asker: str = "",
 ) -> Reference:
     """Return the pictures that ``text`` refers to, in the order in which it names them.
 
     ``spoken`` are the numbers of the pictures that the last turn was about, ``new`` those of the
     ones that came with ``text``: "this picture" is one of these, "the last picture" is not.
-    ``asker`` is the name of the person who asks, ``""`` when not known.
+    ``offered`` were shown by the bot and are meant only where the words say so ("the chart you
+    showed"). ``asker`` is the name of the person who asks, ``""`` when not known.
     """
-    return _Reading(text, pictures, spoken, new, asker).result()
+    return _Reading(text, pictures, spoken, new, offered, asker).result()
 
 
 class _Reading:
@@ -87,11 +89,13 @@ class _Reading:
         pictures: Sequence[PictureRef],
         spoken: Sequence[int],
         new: Sequence[int],
+        offered: Sequence[PictureRef],
         asker: str,
     ) -> None:
         self.text = text
         self.pictures = sorted(pictures, key=lambda picture: picture.number)
         self.new = sorted(new)
+        self.offered = offered
         self.spoken = self.new or [p.number for p in self.pictures if p.number in set(spoken)]
         self.asker = asker.casefold()
         self.language = language(text)
@@ -213,7 +217,8 @@ class _Reading:
     def _of_sender(self, pointer: Pointer) -> list[PictureRef]:
         chosen = self.pictures
         if pointer.owner:
-            chosen = [p for p in chosen if p.sender == pointer.owner]
+            offered = self.offered if pointer.owner == "bot" else ()
+            chosen = [p for p in [*chosen, *offered] if p.sender == pointer.owner]
         if pointer.owner == "user" and any(p.who.casefold() == self.asker for p in chosen):
             chosen = [p for p in chosen if p.who.casefold() == self.asker] if self.asker else chosen
         if pointer.names:
@@ -340,7 +345,11 @@ class _Reading:
                 counted = counted + self.new[place - 1 : place]
             both = list(dict.fromkeys(lasting + counted))
             (sure if certain and len(both) == 1 else doubtful).extend(both)
-        return (tuple(doubtful), False) if doubtful else (tuple(sure), True)
+        if not doubtful:
+            return tuple(sure), True
+        if sure:  # "the first and second": of one it is certain which it is
+            self.found.append((pointer.start, Found("", tuple(sure))))
+        return tuple(doubtful), False
 
 
 _SHORT = 6  # words of a question in which "the last two" may stand alone

@@ -200,3 +200,57 @@ async def test_only_the_pictures_that_matter_are_shown_to_the_model_and_it_is_sa
     assert len(images) == 1
     assert answer.references[0].shown == (2,)
     assert "of the earlier pictures 1, 3 the model was given captions only" in answer.notices
+
+
+async def test_a_picture_that_an_answer_showed_gets_a_lasting_number_when_it_is_spoken_of(
+    open_bot: Any, photos: dict[str, Path]
+) -> None:
+    """Not before: then "the second picture" is the second that was sent. It keeps its number."""
+    async with open_bot() as bot:
+        await bot.ask("Look.", images=[photos["dog"]], conversation="c")
+        shown = await bot.ask("Which receipt is over 50?", conversation="c")
+        assert len((await bot.conversation("c")).pictures) == 1
+        await bot.ask("Look.", images=[photos["cat"]], conversation="c")
+        spoken = await bot.ask("What does the receipt you showed me say?", conversation="c")
+        again = await bot.ask("What is on the picture you showed?", conversation="c")
+        found = await bot.conversation("c")
+        second = await bot.ask("What is in the second picture?", conversation="c")
+        cited = next(c for c in shown.citations if c.kind == "picture")
+        assert await bot.picture("c", 3) == await bot.cited_picture(shown, cited)
+    ref = found.pictures[2]
+    assert [p.number for p in found.pictures] == [1, 2, 3]
+    assert (ref.sender, ref.name, ref.sha256) == ("bot", "receipt-chandlery.png", cited.media)
+    assert ref.caption
+    assert ref.width > 0
+    for answer in (spoken, again):
+        assert answer.references[0].pictures == (3,)
+        assert answer.evidence[0].evidence.id == "shown:3"
+    assert second.references[0].pictures == (2,)
+    assert not any("numbered anew" in notice for notice in spoken.notices)
+
+
+async def test_of_several_pictures_that_were_shown_it_is_asked_which(open_bot: Any) -> None:
+    """Those that are named get numbers, by which the reply can speak of them."""
+    model = ScriptedChat(says=" ".join(f"[{n}]" for n in range(1, 9)))
+    async with open_bot(model) as bot:
+        answer = await bot.ask("pictures of boats and birds", conversation="c")
+        media = list(dict.fromkeys(c.media for c in answer.citations if c.kind == "picture"))
+        assert len(media) > 1
+        back = await bot.ask("What is on the picture you showed?", conversation="c")
+        found = (await bot.conversation("c")).pictures
+        reply = await bot.ask("the second one", conversation="c")
+    assert back.text.startswith(
+        "Which picture do you mean by “the picture you showed”: picture 1 ("
+    )
+    assert [p.sha256 for p in found] == media
+    assert reply.question == "What is on the picture you showed?"
+    assert reply.references[0].pictures == (2,)
+
+
+async def test_without_words_for_it_no_picture_that_was_shown_is_meant(open_bot: Any) -> None:
+    async with open_bot() as bot:
+        await bot.ask("Which receipt is over 50?", conversation="c")
+        answer = await bot.ask("What does the picture show?", conversation="c")
+        found = await bot.conversation("c")
+    assert answer.references == ()
+    assert found.pictures == ()

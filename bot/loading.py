@@ -1,0 +1,80 @@
+"""What the first step of a turn does: which pictures the words mean, and the pixels of these.
+
+New pictures are numbered on from those that the conversation has had; so are pictures of the
+library that an earlier answer showed, when the words speak of them. Where the words fit several
+pictures, the turn's answer is the question which. Knows nothing of encoders or models.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from langchain_core.messages import AIMessageChunk
+
+from bot import ask_back
+from bot.compose import Composition
+from bot.mentions import pictures_meant
+from bot.shown import offered, settled, taken_in
+from bot.turn_state import PictureInTurn, TurnState, new_picture
+from memory.history import History
+from memory.messages import Conversation
+from retrievers.imaging import read_picture
+
+
+async def understood(
+    state: TurnState, conversation: Conversation, media: Callable[[str], bytes]
+) -> TurnState:
+    """Return the state with what is asked, the pictures that the words mean, and those pictures
+    that are new to the conversation; ``media`` gives the bytes of a picture of the library."""
+    taken = {*(p.number for p in conversation.pictures), *conversation.dropped}
+    first = max(taken, default=0) + 1
+    new = [new_picture(n, given, state.sender) for n, given in enumerate(state.given, first)]
+    offers = offered(conversation, first + len(new))
+    question, reference = pictures_meant(
+        state.question, conversation, [p.ref for p in new], offers, state.sender
+    )
+    reference, shown = settled(reference, offers, first + len(new))
+    now = time.time()
+    return replace(
+        state,
+        conversation=conversation,
+        question=question,
+        said=state.question if question != state.question else "",
+        reference=reference,
+        pictures=(*new, *[await taken_in(ref, media, now) for ref in shown]),
+    )
+
+
+async def recalled(
+    state: TurnState, history: History, most: int
+) -> tuple[list[PictureInTurn], list[str]]:
+    """Return those of the conversation's earlier pictures that the words mean, and what was left
+    out; the turn is about ``most`` pictures at most."""
+    known = {p.number: p for p in state.conversation.pictures}
+    numbers = [n for n in state.reference.numbers if n in known]
+    most = max(0, most - len(state.pictures))
+    pictures = []
+    for number in numbers[:most]:
+        data = await history.picture(state.conversation_id, number)
+        decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
+        pictures.append(PictureInTurn(known[number], decoded, new=False))
+    if len(numbers) <= most:
+        return pictures, []
+    return pictures, [f"only {most} of the {len(numbers)} earlier pictures were looked at"]
+
+
+def asking_back(state: TurnState) -> TurnState:
+    """Return the state whose answer is the question which picture was meant."""
+    sent = [p.ref.number for p in state.pictures if p.ref.sender == "user"]
+    asks = ask_back.asked(state.question, state.reference, sent)
+    pictures = [*state.conversation.pictures, *(p.ref for p in state.pictures)]
+    return replace(
+        state,
+        asks=asks,
+        prompt=Composition((), frozenset(), frozenset(), ()),
+        reply=AIMessageChunk(
+            content=ask_back.words_of(asks, pictures), response_metadata={"found": False}
+        ),
+        notices=state.conversation.notices,
+    )
