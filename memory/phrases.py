@@ -28,7 +28,8 @@ class Pointer:
     words that describe it, ahead of and behind the noun. ``numbers`` belong to the places
     ``number``, ``ordinal`` and ``back`` (from the end); ``count`` is how many ("the last two"), 0
     when that was not said. A ``weak`` pointer may as well be no pointer. ``shows``: the names may
-    also be of who is in the picture ("das Foto von Anna"). From ``joint`` on, when it is not 0, the
+    also be of who is in the picture ("das Foto von Anna"); ``either``: they are of several people
+    ("Anna and Ben sent"), otherwise of one. From ``joint`` on, when it is not 0, the
     text may describe the picture or name another ("the photo with the dog", "… with the map").
     """
 
@@ -46,6 +47,7 @@ class Pointer:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     shows: bool = False
+    either: bool = False
     joint: int = 0
 
 

@@ -9,7 +9,7 @@ them.
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from memory.phrases import Place, Pointer
 
@@ -69,7 +69,8 @@ def pointers(text: str, names: Collection[str]) -> list[Pointer]:
             match, text[max(taken, match.start() - 2 * _MOST - 1) : match.start()], names
         )
         if pointer is not None:
-            found.append(pointer)
+            alone = match.group().strip() == text.strip(" \n。？！?!.")
+            found.append(replace(pointer, weak=False) if alone else pointer)
     return found
 
 

@@ -25,12 +25,11 @@ and so is a picture of a document ("image 3 on page 5").
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from memory import phrases_zh, pointing
+from memory.captions import described, of_kind
 from memory.messages import PictureRef
-from memory.phrases import IDLE, KINDS, Pointer, language
-from memory.phrases_things import HAN_THINGS, THINGS
+from memory.phrases import IDLE, Pointer, language
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class _Reading:
             pointers.sort(key=lambda pointer: pointer.start)
         says = any(not pointer.bare for pointer in pointers) or bool(self.found)
         kind, end = "", 0
-        for pointer in pointers:
+        for pointer in pointers[:_MOST]:
             if pointer.start < end or (pointer.bare and not self._may_be_bare(pointer, says)):
                 continue
             found = self._find(pointer, kind)
@@ -188,11 +187,11 @@ class _Reading:
         certain = True
         wanted = pointer.kind or (kind if pointer.bare and pointer.owner else "")
         if wanted:
-            chosen, certain = self._of_kind(wanted, chosen)
-        described = self._described(pointer, chosen)
-        if described is None:
+            chosen, certain = of_kind(wanted, chosen, self.new)
+        fitting = described(pointer, chosen, self.language)
+        if fitting is None:
             return None
-        chosen, told, whole = described
+        chosen, told, whole = fitting
         certain = certain and whole
         numbers = [picture.number for picture in chosen]
         narrowed = bool(pointer.owner or pointer.names or wanted or told)
@@ -209,7 +208,7 @@ class _Reading:
 
     def _numbered(self, pointer: Pointer) -> tuple[tuple[int, ...], bool] | None:
         if pointer.kind:  # "chart 2" may well be a document's
-            chosen, certain = self._of_kind(pointer.kind, self.pictures)
+            chosen, certain = of_kind(pointer.kind, self.pictures, self.new)
             if not certain or not {p.number for p in chosen}.issuperset(pointer.numbers):
                 return None
         return tuple(self._there(pointer.numbers)), True
@@ -226,71 +225,10 @@ class _Reading:
                 p
                 for p in chosen
                 if self.sender_words[p.number] >= pointer.names
+                or (pointer.either and self.sender_words[p.number] & pointer.names)
                 or (pointer.shows and pointer.names <= set(_NAME.findall(p.caption.lower())))
             ]
         return chosen
-
-    def _of_kind(self, kind: str, chosen: Sequence[PictureRef]) -> tuple[list[PictureRef], bool]:
-        """Return the pictures of a kind; when no caption tells it, those without a caption."""
-        words = KINDS[kind]
-        fitting = [
-            p
-            for p in chosen
-            if words & _forms_of(p, "en")
-            or _has_han(p, words)
-            or (p.number in self.new and not p.caption)
-        ]
-        if fitting:
-            return fitting, True
-        return [p for p in chosen if not p.caption], False
-
-    def _described(
-        self, pointer: Pointer, chosen: list[PictureRef]
-    ) -> tuple[list[PictureRef], bool, bool] | None:
-        """Return the pictures that fit the description, whether there was one, and whether all of
-        it fits; ``None`` when none fits."""
-        if self.language == "zh" and pointer.after:
-            return self._described_in_han(pointer, chosen)
-        before, after = self._content(pointer.before), self._content(pointer.after)
-        words = [*before, *after]
-        if not words:
-            return chosen, False, True
-        fitting = [p for p in chosen if self._fits(p, words)]
-        if not fitting and pointer.names and after and not before:
-            return None
-        if fitting:
-            return fitting, True, True
-        some = [p for p in chosen if after and self._fits(p, after[:1])]
-        return (some, True, False) if some else None
-
-    def _content(self, words: Sequence[str]) -> list[str]:
-        return [word for word in words if word not in IDLE[self.language] and re.match(r"\w", word)]
-
-    def _fits(self, picture: PictureRef, words: Sequence[str]) -> bool:
-        known = _forms_of(picture, self.language)
-        return all(
-            _forms(word, self.language) & known
-            or (self.language == "de" and len(word) > 2 and any(w.endswith(word) for w in known))
-            for word in words
-        )
-
-    def _described_in_han(
-        self, pointer: Pointer, chosen: list[PictureRef]
-    ) -> tuple[list[PictureRef], bool, bool] | None:
-        for told in pointer.after:
-            explicit = told.rfind("有")
-            told = told[explicit + 1 :] if explicit >= 0 else told
-            for start in range(len(told)):
-                fitting = [p for p in chosen if _fits_han(p, told[start:])]
-                if fitting:
-                    chosen = fitting
-                    break
-                if explicit >= 0:
-                    return None
-            else:
-                if not pointer.place or pointer.bare:
-                    return None
-        return chosen, True, True
 
     # -- places
 
@@ -352,6 +290,7 @@ class _Reading:
         return tuple(doubtful), False
 
 
+_MOST = 64  # groups of words that are looked at in one question
 _SHORT = 6  # words of a question in which "the last two" may stand alone
 _NAME = re.compile(r"[^\W_]+")
 _NO_NAMES = IDLE["en"] | IDLE["de"] | {"me", "one", "it"}
@@ -378,43 +317,3 @@ def _joined(found: Sequence[Found]) -> Reference:
         phrase=", ".join(one.phrase for one in found if one.phrase),
         found=tuple(found),
     )
-
-
-def _stem(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
-
-
-@lru_cache(maxsize=4096)
-def _forms(word: str, spoken: str) -> frozenset[str]:
-    """Return what a word is compared by: without its ending, and what it means."""
-    word = word.lower().removesuffix("'s")
-    forms = {_stem(word), *(f"={thing}" for thing in THINGS.get(word, ()))}
-    if spoken == "de" and len(word) > 4:
-        forms.add(re.sub(r"(?:en|er|es|em|e|n|s)$", "", word))
-    return frozenset(forms)
-
-
-def _forms_of(picture: PictureRef, spoken: str) -> set[str]:
-    """Return the forms of the words of a picture's caption and file name."""
-    about = f"{picture.caption} {picture.name}"
-    forms: set[str] = set()
-    for word in re.findall(r"[^\W_]+", about):
-        forms |= _forms(word, spoken)
-    return forms | {f"={thing}" for word in HAN_THINGS if word in about for thing in THINGS[word]}
-
-
-def _has_han(picture: PictureRef, words: frozenset[str]) -> bool:
-    return any(word in picture.caption for word in words if word[0] >= "\u4e00")
-
-
-def _fits_han(picture: PictureRef, told: str) -> bool:
-    """Tell whether a caption has what Chinese words say: as they stand, or thing by thing."""
-    if told in picture.caption:
-        return True
-    known = _forms_of(picture, "en")
-    rest = told
-    for word in HAN_THINGS:
-        if word in rest and any(f"={thing}" in known for thing in THINGS[word]):
-            rest = rest.replace(word, "")
-    rest = re.sub(r"[的了着在和与只个一两]", "", rest)
-    return rest != told and (not rest or rest in picture.caption)
