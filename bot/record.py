@@ -15,6 +15,7 @@ from retrievers.errors import LibraryError
 from retrievers.library import Library
 
 _PHRASE = 200  # characters of a phrase that are kept
+_NO_MODEL = "no model"  # wrote the question that asks back
 
 
 def answer_of(state: TurnState, parts: Parts) -> Answer:
@@ -44,7 +45,7 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         timings=state.timings,
         conversation=state.conversation_id,
         turn=state.id,
-        model=parts.model_name,
+        model=_NO_MODEL if state.asks else parts.model_name,
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
         media=partial(_media, parts.library, shown),
     )

@@ -96,6 +96,7 @@ def _pointer(match: re.Match[str], ahead: str, names: Collection[str]) -> Pointe
         _read(lead.group(), names, said)
     if words["between"]:
         _read(words["between"], names, said)
+    bare = not (said.told or said.names or said.owner)
     if noun in _MORE:
         said.told.append(_MORE[noun])
     spoken = bool(said.told or said.names or said.owner)
@@ -107,7 +108,7 @@ def _pointer(match: re.Match[str], ahead: str, names: Collection[str]) -> Pointe
         kind=NOUNS.get(noun, ""),
         bare=not noun,
         plural=bool(words["several"]),
-        weak=bool(noun and not (place or words["the"] or said.names or said.owner)),
+        weak=bool(bare and noun and not place and not words["the"]),
         place=place,
         numbers=numbers,
         count=count,

@@ -88,6 +88,7 @@ async def test_an_ambiguous_picture_is_asked_for_and_the_reply_answers_the_first
     )
     assert [e.type for e in events] == ["evidence", "token", "done"]
     assert (back.evidence, back.citations, back.found) == ((), (), False)
+    assert back.model == "no model"
     assert [(r.phrase, r.pictures, r.sure) for r in back.references] == [
         ("Anna's photo", (1, 3), False)
     ]
