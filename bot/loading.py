@@ -15,8 +15,9 @@ from langchain_core.messages import AIMessageChunk
 from bot import ask_back
 from bot.compose import Composition
 from bot.mentions import pictures_meant
-from bot.shown import offered, settled, taken_in
+from bot.shown import offered, settled, taken_in, there
 from bot.turn_state import PictureInTurn, TurnState, new_picture
+from memory.errors import HistoryDamaged, PictureNotFound
 from memory.history import History
 from memory.messages import Conversation
 from retrievers.imaging import read_picture
@@ -34,6 +35,7 @@ async def understood(
     question, reference = pictures_meant(
         state.question, conversation, [p.ref for p in new], offers, state.sender
     )
+    reference, offers, data, gone = await there(reference, offers, media)
     reference, shown = settled(reference, offers, first + len(new))
     now = time.time()
     return replace(
@@ -42,7 +44,8 @@ async def understood(
         question=question,
         said=state.question if question != state.question else "",
         reference=reference,
-        pictures=(*new, *[await taken_in(ref, media, now) for ref in shown]),
+        pictures=(*new, *[await taken_in(ref, data[ref.sha256], now) for ref in shown]),
+        notices=(*conversation.notices, *gone),
     )
 
 
@@ -54,14 +57,19 @@ async def recalled(
     known = {p.number: p for p in state.conversation.pictures}
     numbers = [n for n in state.reference.numbers if n in known]
     most = max(0, most - len(state.pictures))
-    pictures = []
+    pictures: list[PictureInTurn] = []
+    left_out: list[str] = []
     for number in numbers[:most]:
-        data = await history.picture(state.conversation_id, number)
+        try:
+            data = await history.picture(state.conversation_id, number)
+        except (HistoryDamaged, PictureNotFound) as error:  # of the picture, the caption is left
+            left_out.append(str(error))
+            continue
         decoded = await asyncio.to_thread(read_picture, data, name=known[number].name)
         pictures.append(PictureInTurn(known[number], decoded, new=False))
-    if len(numbers) <= most:
-        return pictures, []
-    return pictures, [f"only {most} of the {len(numbers)} earlier pictures were looked at"]
+    if len(numbers) > most:
+        left_out.append(f"only {most} of the {len(numbers)} earlier pictures were looked at")
+    return pictures, left_out
 
 
 def asking_back(state: TurnState) -> TurnState:
@@ -76,5 +84,4 @@ def asking_back(state: TurnState) -> TurnState:
         reply=AIMessageChunk(
             content=ask_back.words_of(asks, pictures), response_metadata={"found": False}
         ),
-        notices=state.conversation.notices,
     )

@@ -6,7 +6,7 @@ pixels are kept with it, when a person first speaks of it: numbers that nobody a
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,6 +15,7 @@ from bot.show import source_name
 from bot.turn_state import CAPTION, NAME, PictureInTurn, one_line
 from memory.messages import Conversation, PictureRef, Turn
 from memory.recall import Reference
+from retrievers.errors import LibraryError
 from retrievers.imaging import read_picture
 
 #: Pictures that are offered, the last ones shown
@@ -39,7 +40,7 @@ def offered(conversation: Conversation, first: int) -> list[PictureRef]:
 
 
 def settled(
-    reference: Reference, offers: Collection[PictureRef], first: int
+    reference: Reference, offers: Sequence[PictureRef], first: int
 ) -> tuple[Reference, list[PictureRef]]:
     """Return those offered pictures that a reference speaks of, numbered on from ``first``, and the
     reference with these numbers."""
@@ -60,12 +61,38 @@ def settled(
     return reference, [replace(ref, number=new[ref.number]) for ref in taken]
 
 
-async def taken_in(ref: PictureRef, read: Callable[[str], bytes], at: float) -> PictureInTurn:
-    """Return an offered picture with its pixels, as one of the turn's; ``read`` gives its bytes.
+async def there(
+    reference: Reference, offers: Sequence[PictureRef], read: Callable[[str], bytes]
+) -> tuple[Reference, list[PictureRef], dict[str, bytes], list[str]]:
+    """Return the reference without offered pictures that the library has no more, the offered
+    pictures that it speaks of, their bytes by SHA-256, and what is to be said; ``read`` gives a
+    picture's bytes."""
+    meant = {*reference.numbers, *reference.ambiguous}
+    data: dict[str, bytes] = {}
+    said: list[str] = []
+    gone: set[int] = set()
+    for ref in offers:
+        if ref.number in meant:
+            try:
+                data[ref.sha256] = await asyncio.to_thread(read, ref.sha256)
+            except LibraryError as error:
+                said.append(f"a picture that was shown is no longer there: {error}")
+                gone.add(ref.number)
 
-    Raises ``LibraryError`` when the library has it no more.
-    """
-    data = await asyncio.to_thread(read, ref.sha256)
+    def left(numbers: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(n for n in numbers if n not in gone)
+
+    reference = replace(
+        reference,
+        numbers=left(reference.numbers),
+        ambiguous=left(reference.ambiguous),
+        found=tuple(replace(one, numbers=left(one.numbers)) for one in reference.found),
+    )
+    return reference, [ref for ref in offers if ref.sha256 in data], data, said
+
+
+async def taken_in(ref: PictureRef, data: bytes, at: float) -> PictureInTurn:
+    """Return an offered picture with its pixels, as one of the turn's."""
     decoded = await asyncio.to_thread(read_picture, data, name=ref.name)
     ref = replace(
         ref,

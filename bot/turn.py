@@ -90,7 +90,8 @@ class Steps:
             return
         most = self.parts.settings.pictures_per_turn
         pictures, left_out = await recalled(state, self.parts.history, most)
-        notices = [*conversation.notices, *absent(state.reference, conversation.dropped), *left_out]
+        gone = absent(state.reference, conversation.dropped)
+        notices = [*state.notices, *gone, *left_out]
         kept = self.parts.settings.history_turns
         if conversation.total > kept:
             notices.append(f"only the last {kept} of {conversation.total} turns were looked at")

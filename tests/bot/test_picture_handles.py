@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 
 from bot import Notice, Token
 from memory.errors import PictureNotFound
+from memory.records import picture_key
 
 
 class ScriptedChat(BaseChatModel):
@@ -255,3 +256,29 @@ async def test_without_words_for_it_no_picture_that_was_shown_is_meant(open_bot:
         found = await bot.conversation("c")
     assert answer.references == ()
     assert found.pictures == ()
+
+
+async def test_a_picture_whose_pixels_are_gone_is_said_and_the_others_are_looked_at(
+    open_bot: Any, photos: dict[str, Path]
+) -> None:
+    """Its caption and number are still there; the turn does not fail."""
+    async with open_bot(ScriptedChat(says="Seen.")) as bot:
+        for name in ("dog", "car"):
+            await bot.ask("Look.", images=[photos[name]], conversation="c")
+        history: Any = bot.parts.history
+        (first, _) = (await bot.conversation("c")).pictures
+        await history._link.client.delete(picture_key(history.tenant, first.sha256, "bytes"))
+        answer = await bot.ask("Compare pictures 1 and 2.", conversation="c")
+    assert "the bytes of picture 1 (dog.png) are gone: send it again" in answer.notices
+    shown = [e.evidence.id for e in answer.evidence if e.evidence.id.startswith("shown:")]
+    assert shown == ["shown:2"]
+
+
+async def test_a_shown_picture_that_left_the_library_is_said(open_bot: Any) -> None:
+    async with open_bot() as bot:
+        shown = await bot.ask("Which receipt is over 50?", conversation="c")
+        bot.parts.library.forget(shown.citations[0].source)
+        answer = await bot.ask("What does the receipt you showed say?", conversation="c")
+        pictures = (await bot.conversation("c")).pictures
+    assert any("a picture that was shown is no longer there" in n for n in answer.notices)
+    assert (answer.references[0].pictures, pictures) == ((), ())
