@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Done, Event
 from bot.settings import Settings
+from memory.found import SearchResult
 from memory.messages import Conversation, Summary
 from retrievers.errors import PictureRefused
 from retrievers.imaging import DecodedPicture, PictureLike, read_picture
@@ -111,9 +112,17 @@ class AsyncChatBot:
         """Return a whole conversation; empty when there is none of that name."""
         return await self.parts.history.load(name)
 
-    async def conversations(self) -> list[Summary]:
-        """Return a line for each conversation, the last written first."""
-        return await self.parts.history.conversations()
+    async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
+        """Return a line for each conversation, the last written first, or for a page of them."""
+        return await self.parts.history.conversations(offset, limit)
+
+    async def rename(self, conversation: str, title: str) -> None:
+        """Give a conversation another title; ``ConversationNotFound`` when there is none."""
+        await self.parts.history.rename(conversation, title)
+
+    async def search(self, words: str, limit: int = 20) -> SearchResult:
+        """Return the last turns of all conversations in which every word stands."""
+        return await self.parts.history.search(words, limit)
 
     async def forget(self, conversation: str) -> None:
         """Remove a conversation; ``ConversationNotFound`` when there is none of that name."""
@@ -288,9 +297,17 @@ class ChatBot:
         """Return a whole conversation; empty when there is none of that name."""
         return self._run(self._bot.conversation, name)
 
-    def conversations(self) -> list[Summary]:
-        """Return a line for each conversation, the last written first."""
-        return self._run(self._bot.conversations)
+    def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
+        """Return a line for each conversation, the last written first, or for a page of them."""
+        return self._run(self._bot.conversations, offset, limit)
+
+    def rename(self, conversation: str, title: str) -> None:
+        """Give a conversation another title; ``ConversationNotFound`` when there is none."""
+        self._run(self._bot.rename, conversation, title)
+
+    def search(self, words: str, limit: int = 20) -> SearchResult:
+        """Return the last turns of all conversations in which every word stands."""
+        return self._run(self._bot.search, words, limit)
 
     def forget(self, conversation: str) -> None:
         """Remove a conversation; ``ConversationNotFound`` when there is none of that name."""

@@ -7,12 +7,12 @@ needs it, so that ``bifocal --help`` is quick. Knows nothing of how anything is 
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bot.cli_conversations import conversations_app, existing
 from bot.cli_models import models_app
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
 )
-conversations_app = typer.Typer(help="List, show and forget conversations.", no_args_is_help=True)
 app.add_typer(conversations_app, name="conversations")
 app.add_typer(models_app, name="models")
 
@@ -189,7 +188,7 @@ def chat(
 
     with ChatBot.open(settings=_settings(library=library, model=model)) as bot:
         if resume is not None:
-            _existing(bot.conversation(resume).total, resume)
+            existing(bot.conversation(resume).total, resume)
         name = resume or conversation or f"chat-{os.urandom(4).hex()}"
         if as_json:
             chat_in_json(bot, sys.stdin, name, _print_json)
@@ -254,53 +253,6 @@ def reencode(library: LibraryOption = None, as_json: JsonOption = False) -> None
         _print_json(done)
 
 
-@conversations_app.command("list")
-def conversations_list(library: LibraryOption = None, as_json: JsonOption = False) -> None:
-    """List conversations, the last one first."""
-    from dataclasses import asdict
-
-    from bot.channels.terminal_views import print_conversations
-
-    found = _with_history(library, lambda history: history.conversations())
-    if as_json:
-        _print_json([asdict(line) for line in found])
-    else:
-        print_conversations(_console(), found)
-
-
-@conversations_app.command("show")
-def conversations_show(
-    name: Annotated[str, typer.Argument(help="Name of the conversation.")],
-    library: LibraryOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print a conversation with its citations."""
-    from bot.channels.terminal_views import print_conversation
-
-    found = _with_history(library, lambda history: history.load(name))
-    _existing(found.total, name)
-    if as_json:
-        _print_json(
-            {
-                "id": name,
-                "turns": [turn.to_json() for turn in found.turns],
-                "pictures": [picture.to_json() for picture in found.pictures],
-            }
-        )
-    else:
-        print_conversation(_console(), found)
-
-
-@conversations_app.command("forget")
-def conversations_forget(
-    name: Annotated[str, typer.Argument(help="Name of the conversation.")],
-    library: LibraryOption = None,
-) -> None:
-    """Remove a conversation, and the pictures that no other one holds."""
-    _with_history(library, lambda history: history.forget(name))
-    _console().print(f"Forgot conversation {name}.", markup=False)
-
-
 def _settings(**given: Any) -> "Settings":
     from bot.settings import Settings
 
@@ -315,32 +267,3 @@ def _console(quiet: bool = False) -> "Console":
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201
-
-
-def _existing(total: int, name: str) -> None:
-    from memory.errors import ConversationNotFound
-
-    if not total:
-        raise ConversationNotFound(
-            f"conversation {name}: there is none of that name; see: bifocal conversations list"
-        )
-
-
-def _with_history(library: Path | None, work: Callable[[Any], Any]) -> Any:
-    """Run one asynchronous call against the conversations of the settings."""
-    import asyncio
-
-    from bot.build import open_history
-    from retrievers.library import Library
-
-    settings = _settings(library=library)
-    Library.open(settings.library).close()  # a folder without one is named, not made
-
-    async def run() -> Any:
-        history = await open_history(settings)
-        try:
-            return await work(history)
-        finally:
-            await history.aclose()
-
-    return asyncio.run(run())

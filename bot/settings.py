@@ -81,7 +81,8 @@ class Settings(BaseModel):
     """Characters of a question at most; longer ones are refused."""
     pictures_per_turn: int = Field(default=8, ge=0, le=64)
     redis_url: SecretStr | None = None
-    """``redis://``, ``rediss://`` or ``unix://``; without it a private Redis is started."""
+    """``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or ``redis+cluster://`` (see
+    docs/redis.md); without it a private Redis is started."""
     redis_fsync: Literal["everysec", "always"] = "everysec"
     """When the private Redis writes to disk: with ``everysec`` a power cut may take the last
     second, with ``always`` nothing that was answered."""

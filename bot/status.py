@@ -84,6 +84,6 @@ def _missing(rest: str, settings: Settings) -> str | None:
 def _redis(settings: Settings) -> str:
     if settings.redis_url is None:
         return "a private Redis, started when needed; its data is in the library's folder"
-    from memory.client import shown_url
+    from memory.connect import shown_url
 
-    return f"Redis at {shown_url(settings.redis_url.get_secret_value())}"
+    return shown_url(settings.redis_url.get_secret_value())

@@ -1,7 +1,7 @@
 """Conversations that mix pictures and words, kept in Redis; usable without the rest of Bifocal.
 
-``RedisHistory``, ``EmbeddedRedis`` and ``refer`` are imported at first use, so that
-``import memory`` costs a few milliseconds and loads no Redis client.
+``RedisHistory``, ``EmbeddedRedis``, ``ChatHistories`` (LangChain's) and ``refer`` are imported at
+first use, so that ``import memory`` costs a few milliseconds and loads no Redis client.
 """
 
 from importlib import import_module
@@ -14,18 +14,22 @@ from memory.errors import (
     HistoryUnavailable,
     PictureNotFound,
 )
+from memory.found import Found, SearchResult
 from memory.history import History
 from memory.messages import Conversation, Message, PictureRef, Summary, Turn
 
 if TYPE_CHECKING:
     from memory.embedded import EmbeddedRedis
+    from memory.langchain_history import ChatHistories, RedisChatMessageHistory
     from memory.recall import Reference, refer
     from memory.redis_history import RedisHistory
 
 __all__ = [
+    "ChatHistories",
     "Conversation",
     "ConversationNotFound",
     "EmbeddedRedis",
+    "Found",
     "History",
     "HistoryDamaged",
     "HistoryError",
@@ -33,8 +37,10 @@ __all__ = [
     "Message",
     "PictureNotFound",
     "PictureRef",
+    "RedisChatMessageHistory",
     "RedisHistory",
     "Reference",
+    "SearchResult",
     "Summary",
     "Turn",
     "refer",
@@ -42,7 +48,9 @@ __all__ = [
 
 
 _LATER = {
+    "ChatHistories": "memory.langchain_history",
     "EmbeddedRedis": "memory.embedded",
+    "RedisChatMessageHistory": "memory.langchain_history",
     "RedisHistory": "memory.redis_history",
     "Reference": "memory.recall",
     "refer": "memory.recall",

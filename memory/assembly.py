@@ -7,7 +7,7 @@ no longer there is counted. Neither is ever passed over in silence.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from memory.errors import HistoryDamaged
+from memory.errors import HistoryDamaged, HistoryError
 from memory.history import Follow
 from memory.messages import Conversation, Message, PictureRef, Turn
 from memory.records import unpack
@@ -104,8 +104,20 @@ def renumber(
 
 
 def title(turn: Turn, pictures: Sequence[PictureRef]) -> str:
-    """Return the question in one line of 80 characters at most, else what its picture is called."""
+    """Return the question in one line of 80 characters at most, else what its picture is called,
+    else the answer."""
     words = " ".join(turn.question.text.split())
     if not words and pictures:
         words = f"({' '.join((pictures[0].name or 'a picture').split())})"
+    words = words or " ".join(turn.answer.text.split())
     return words if len(words) <= TITLE else words[: TITLE - 1].rstrip() + "…"
+
+
+def given_title(title: str) -> str:
+    """Return a title that a person gave, on one line; ``HistoryError`` when it cannot be one."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in title).split())
+    if not words:
+        raise HistoryError("an empty title: give a few words")
+    if len(words) > TITLE:
+        raise HistoryError(f"a title of {len(words)} characters, the most is {TITLE}")
+    return words

@@ -14,25 +14,24 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from redis import exceptions as rx
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
+from redis.asyncio.sentinel import MasterNotFoundError
 
+from memory.connect import ADDRESSES, Connected, connect, parse
 from memory.errors import HistoryError, HistoryUnavailable
 
 T = TypeVar("T")
 
 
 class Link:
-    """A bounded pool of connections to one Redis. Made by :meth:`open`."""
+    """A bounded pool of connections to a Redis, or to each node of one. Made by :meth:`open`."""
 
-    def __init__(self, pool: ConnectionPool, name: str, timeout: float, connections: int) -> None:
+    def __init__(self, connected: Connected, name: str, timeout: float, connections: int) -> None:
         self.name = name
-        self.client: Redis = Redis(connection_pool=pool)
-        self._pool = pool
+        self.client: Redis = connected.client
+        self._close = connected.close
         self._timeout = timeout
         self._free = asyncio.Semaphore(connections)
         self._tasks: set[asyncio.Task[object]] = set()
@@ -53,23 +52,19 @@ class Link:
         password and options). ``connections`` bounds the pool; further work waits for its turn.
         """
         try:
-            pool = ConnectionPool.from_url(
-                url,
-                max_connections=connections,
-                socket_timeout=timeout,
-                socket_connect_timeout=timeout,
-                # a write that failed half way must not be sent again unseen
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
-            shown = name or shown_url(url)
-        except (ValueError, TypeError):
+            address = parse(url)
+            connected = connect(address, timeout, connections)
+        except FileNotFoundError as error:
+            raise HistoryUnavailable(
+                f"in the Redis address, {error}: mend or leave it out"
+            ) from None
+        except (ValueError, TypeError, rx.RedisError):
             # not chained: a mistyped address quotes its password in the cause
             raise HistoryUnavailable(
-                f"the Redis address ({url.partition('://')[0][:20]!r}…) cannot be used: give "
-                "redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH"
+                f"the Redis address ({url.partition('://')[0][:20]!r}…) cannot be used, or has an "
+                f"option that is none: give {ADDRESSES}"
             ) from None
-        link = cls(pool, shown, timeout, connections)
+        link = cls(connected, name or address.shown, timeout, connections)
         try:
             await link.run(_ping)
         except BaseException:
@@ -119,20 +114,11 @@ class Link:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         with contextlib.suppress(rx.RedisError, OSError):
-            await self._pool.aclose()
+            await self._close()
 
 
 async def _ping(client: Redis) -> None:
     await client.ping()
-
-
-def shown_url(url: str) -> str:
-    """Return an address without user, password and options. ``ValueError`` when it is none."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return f"Redis at unix://{parts.path}"
-    port = f":{parts.port}" if parts.port else ""
-    return f"Redis at {parts.scheme}://{parts.hostname or 'localhost'}{port}"
 
 
 def explain(error: Exception, name: str) -> HistoryError:
@@ -159,20 +145,60 @@ def _meaning(error: Exception) -> str:
         case rx.ReadOnlyError():
             return "is a read-only replica: give the primary's address"
         case rx.ClusterDownError() | rx.ClusterError():
-            return "belongs to a cluster that is down"
-        case rx.AskError() | rx.TryAgainError() | rx.ClusterCrossSlotError():
-            return "is one node of a cluster and does not hold this conversation"
+            return "belongs to a cluster that is down, at least in part: see its CLUSTER INFO"
+        case rx.AskError() | rx.ClusterCrossSlotError():
+            return (
+                "is one node of a cluster and does not hold this conversation: give the cluster's "
+                "address, redis+cluster://HOST:PORT"
+            )
+        case rx.TryAgainError():
+            return "is moving this conversation from node to node: try again in a moment"
         case rx.WatchError():
             return "is being written to by too many at once: try again"
+        case MasterNotFoundError():
+            return _without_primary(said)
+        case rx.ConnectionError() | OSError() if "CERTIFICATE_VERIFY_FAILED" in said:
+            return (
+                "shows a certificate that is not trusted: add ?ssl_ca_certs=FILE with the "
+                "authority that signed it to the address, and check the host's name"
+            )
+        case rx.ConnectionError() | OSError() if "[SSL" in said:
+            return (
+                f"cannot be spoken to over TLS ({_brief(said)}): check that it speaks it on this "
+                "port, and the options ssl_… of the address"
+            )
         case rx.ConnectionError() | OSError():
             if "max number of clients" in said:
                 return "takes no further clients (maxclients reached)"
-            return f"cannot be reached ({' '.join(said.split())[:200]}): is it running?"
+            return f"cannot be reached ({_brief(said)}): is it running?"
         case rx.ResponseError() if "MISCONF" in said:
             return "cannot write to its disk (MISCONF), nothing was saved: see its log"
         case rx.ResponseError() if "NOREPLICAS" in said:
             return "has too few replicas to accept a write (NOREPLICAS), nothing was saved"
         case rx.ResponseError() if "NOAUTH" in said:
             return "asks for a login: put user and password into its address"
+        case rx.ResponseError() if "cluster support disabled" in said:
+            return "is no cluster: give redis://HOST:PORT/0"
         case _:
             return f"refused a command ({type(error).__name__})"
+
+
+def _brief(said: str) -> str:
+    return " ".join(said.split())[:200]
+
+
+def _without_primary(said: str) -> str:
+    if "Authentication" in said:
+        return (
+            "has Sentinels that refuse the login: add ?sentinel_username=USER"
+            "&sentinel_password=PASSWORD to the address"
+        )
+    if " : " in said:  # some could not be reached
+        return (
+            "has no Sentinel that answers and knows a primary that is up: check their addresses "
+            "and the service's name"
+        )
+    return (
+        "names a service of which its Sentinels know no primary that is up: check the name in "
+        "redis+sentinel://HOST:PORT/SERVICE"
+    )

@@ -16,10 +16,13 @@ from memory import assembly
 from memory.pictures import TRIES, PictureStore, server_time
 
 
-async def drop(client: Any, pictures: PictureStore, key: str, name: str, number: int) -> bool:
+async def drop(
+    client: Any, pictures: PictureStore, key: str, meta: str, name: str, number: int
+) -> bool:
     """Drop a picture; return ``False`` when there is none of that number.
 
-    ``key`` is the hash of the conversation's pictures, ``name`` the conversation's encoded name.
+    ``key`` is the hash of the conversation's pictures, ``meta`` that of what is said of it, which
+    tells that there is a list of dropped ones; ``name`` is the conversation's encoded name.
     Where another picture's record is damaged the pixels stay until the conversation is forgotten:
     they may be that one's.
     """
@@ -40,6 +43,7 @@ async def drop(client: Any, pictures: PictureStore, key: str, name: str, number:
             pipe.multi()
             pipe.hdel(key, str(number))
             pipe.hset(key, "dropped", ",".join(map(str, dropped)))
+            pipe.hset(meta, "dropped", 1)
             if known:
                 pipe.hset(key, "life", life)
             try:

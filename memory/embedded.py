@@ -244,6 +244,11 @@ class EmbeddedRedis:
         while True:
             if child.poll() is not None:
                 last = last_words(log, said_before)
+                if "No such file" in last:
+                    raise HistoryUnavailable(
+                        f"the stored conversations in {self.folder} are gone, at least in part "
+                        f"({last}): put the file back, or delete the folder to begin anew"
+                    )
                 damaged = re.search(r"append.only|aof|rdb|checksum|short read", last, re.I)
                 raise HistoryUnavailable(
                     f"the stored conversations in {self.folder} are damaged and were left as they "

@@ -1,9 +1,13 @@
 """The seam behind which conversations are kept; the turn knows nothing else of them."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from memory.found import SearchResult
 from memory.messages import Conversation, PictureRef, Summary, Turn
+
+if TYPE_CHECKING:
+    from memory.langchain_history import RedisChatMessageHistory
 
 Follow = Callable[[Turn, Mapping[int, int]], Turn]
 
@@ -36,6 +40,22 @@ class History(Protocol):
         """
         ...
 
+    async def complete(
+        self,
+        conversation: str,
+        before: Turn,
+        turn: Turn,
+        pictures: tuple[PictureRef, ...] = (),
+        blobs: Mapping[str, bytes] | None = None,
+        follow: Follow | None = None,
+    ) -> Turn | None:
+        """Store ``turn`` in the place of ``before``, whole or not at all.
+
+        ``None`` when ``before`` is not the last turn any more, or not as it was: nothing is stored
+        then. The rest is as in :meth:`save`.
+        """
+        ...
+
     async def picture(self, conversation: str, number: int) -> bytes:
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
         ...
@@ -47,8 +67,35 @@ class History(Protocol):
         """
         ...
 
-    async def conversations(self) -> list[Summary]:
-        """Return the tenant's conversations, the last written first."""
+    async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
+        """Return the tenant's conversations, the last written first.
+
+        ``offset`` conversations are passed over, and at most ``limit`` are returned (all when
+        ``None``). A page may be a line short where a crash left a name without turns.
+        """
+        ...
+
+    async def conversation_count(self) -> int:
+        """Return how many conversations there are to page through."""
+        ...
+
+    async def rename(self, conversation: str, title: str) -> None:
+        """Give a conversation another title: one line of 80 characters at most.
+
+        Raises ``HistoryError`` for another title, ``ConversationNotFound`` without turns.
+        """
+        ...
+
+    async def search(self, words: str, limit: int = 20, seconds: float = 5.0) -> SearchResult:
+        """Return the last ``limit`` turns in which every word stands, in question or answer.
+
+        Case and accents do not count, "quoted words" stand together, and words are found inside
+        words. After about ``seconds`` the search ends, and says that it is partial.
+        """
+        ...
+
+    def as_langchain(self, conversation: str, **options: Any) -> "RedisChatMessageHistory":
+        """Return a conversation as LangChain's ``BaseChatMessageHistory``; it need not exist."""
         ...
 
     async def forget(self, conversation: str) -> None:

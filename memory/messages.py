@@ -146,7 +146,11 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A line of the list of conversations. ``title`` is the first question, cut short."""
+    """A line of the list of conversations.
+
+    ``title`` is the first question, cut short, unless another was given. ``updated`` is the time of
+    the last turn, in seconds since 1970 (UTC).
+    """
 
     id: str
     title: str

@@ -7,7 +7,7 @@ one's leaving cannot take a picture from the new one.
 The order of writes makes a crash leave an orphan at most, never a turn without its picture:
 
 1. the holder is noted, then the bytes are written, then (by the caller) the turn;
-2. bytes go only when no holder is left, checked and done in one transaction.
+2. bytes go only when no holder is left, checked and done in one step.
 
 What a crash left over, :meth:`PictureStore.sweep` removes: holds that no conversation backs and
 that are older than an hour, so not those of a turn that is just being written.
@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import WatchError
 
+from memory import removal
 from memory.client import Link
 from memory.errors import HistoryDamaged
 from memory.messages import PictureRef
@@ -102,27 +102,8 @@ class PictureStore:
     ) -> bool:
         """Drop a hold (one noted before ``before``, server time, if given), and the bytes with the
         last one. Return whether the bytes went."""
-        bytes_key, holders_key = self._key(sha256, "bytes"), self._key(sha256, "holders")
-        for _ in range(TRIES):
-            async with client.pipeline(transaction=True) as pipe:
-                await pipe.watch(holders_key)
-                held: dict[bytes, float] = dict(
-                    await pipe.zrange(holders_key, 0, -1, withscores=True)
-                )
-                noted = held.pop(holder.encode(), None)
-                if noted is not None and before is not None and noted >= before:
-                    return False
-                pipe.multi()
-                if held:
-                    pipe.zrem(holders_key, holder)
-                else:
-                    pipe.unlink(bytes_key, holders_key)
-                try:
-                    await pipe.execute()
-                except WatchError:
-                    continue
-                return not held
-        raise WatchError("holders")
+        keys = self._key(sha256, "holders"), self._key(sha256, "bytes")
+        return await removal.release(client, *keys, holder, before)
 
     async def sweep(self, backed: Backed, grace: float = GRACE) -> int:
         """Remove what crashes left over, and return how many pictures' bytes went.
@@ -163,6 +144,13 @@ async def server_time(client: Any) -> float:
     """Return the server's clock (s since 1970): hosts' clocks differ, and holds are compared."""
     seconds, micros = await client.time()
     return float(seconds) + float(micros) / 1e6
+
+
+async def highest(pipe: Any, key: str, last: bytes | None) -> int:
+    """Return the highest number given to a picture, from the records if its count is damaged."""
+    if last is None or last.isdigit():
+        return int(last or 0)
+    return max((int(field) for field in await pipe.hkeys(key) if field.isdigit()), default=0)
 
 
 def _scan(cursor: int, pattern: str) -> Callable[[Redis], Awaitable[tuple[int, list[bytes]]]]:

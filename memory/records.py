@@ -7,7 +7,8 @@ Knows nothing of connections. Tenants and conversation ids are percent-encoded, 
     bifocal:c:{TENANT:CONVERSATION}:pictures  hash: number -> record; last -> the highest number
                                               ever given; life -> what holds its pictures;
                                               dropped -> the numbers that were dropped
-    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written
+    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written;
+                                              dropped -> 1 once a picture was
     bifocal:p:{TENANT:SHA256}:bytes           a picture's encoded bytes
     bifocal:p:{TENANT:SHA256}:holders         sorted set: CONVERSATION/LIFE by time of the hold (s)
     bifocal:t:{TENANT}:conversations          sorted set: CONVERSATION by time of the last turn (s)
@@ -64,9 +65,14 @@ def pack(value: dict[str, Any]) -> bytes:
     return b"%08x" % zlib.crc32(body) + body
 
 
+def checked(record: bytes) -> bool:
+    """Tell whether a record is what was written."""
+    return b"%08x" % zlib.crc32(record[8:]) == record[:8]
+
+
 def unpack(record: bytes) -> dict[str, Any]:
     """Return the JSON value of a record; ``HistoryDamaged`` when it is not what was written."""
-    if b"%08x" % zlib.crc32(record[8:]) != record[:8]:
+    if not checked(record):
         raise HistoryDamaged("a stored record does not match its checksum")
     value = json.loads(record[8:])
     if not isinstance(value, dict):

@@ -17,18 +17,20 @@ does not know whether its turn was stored; that it is stored whole or not at all
 """
 
 import asyncio
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis import exceptions as rx
 from redis.asyncio import Redis
 
-from memory import assembly
+from memory import assembly, removal
 from memory.client import Link, explain
+from memory.completing import complete
 from memory.dropping import drop
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import (
@@ -38,9 +40,10 @@ from memory.errors import (
     HistoryUnavailable,
     PictureNotFound,
 )
+from memory.found import SearchResult
 from memory.history import Follow
 from memory.messages import Conversation, PictureRef, Summary, Turn
-from memory.pictures import GRACE, TRIES, PictureStore, server_time
+from memory.pictures import GRACE, TRIES, PictureStore, highest, server_time
 from memory.records import (
     conversation_key,
     decode_name,
@@ -48,6 +51,10 @@ from memory.records import (
     index_key,
     pack,
 )
+from memory.search import search
+
+if TYPE_CHECKING:
+    from memory.langchain_history import RedisChatMessageHistory
 
 T = TypeVar("T")
 
@@ -65,6 +72,7 @@ class RedisHistory:
         self._link = link
         self._embedded = embedded
         self._pictures = PictureStore(link, tenant)
+        self._loop = asyncio.get_running_loop()
 
     @classmethod
     async def open(
@@ -77,7 +85,7 @@ class RedisHistory:
         fsync: Fsync = "everysec",
         connections: int = 16,
     ) -> "RedisHistory":
-        """Connect to ``url`` (redis://, rediss://, unix://), or to a server kept in ``folder``.
+        """Connect to ``url`` (see ``memory/connect.py``), or to a server kept in ``folder``.
 
         ``timeout`` is every call's deadline in seconds. ``fsync`` is the embedded server's: with
         ``everysec`` a power cut takes the last second, with ``always`` nothing that was
@@ -223,7 +231,7 @@ class RedisHistory:
                     known, life = found, ""
                     continue
                 stored, refs = assembly.renumber(
-                    turn, pictures, 1 + await _highest(pipe, key, last), follow
+                    turn, pictures, 1 + await highest(pipe, key, last), follow
                 )
                 pipe.multi()  # 3.
                 self._queue(pipe, conversation, pack(stored.to_json()), assembly.title(turn, refs))
@@ -239,6 +247,43 @@ class RedisHistory:
                     await self._pictures.release(client, sha, f"{name}/{stale}")
             return stored, count
         raise rx.WatchError("pictures")
+
+    async def complete(
+        self,
+        conversation: str,
+        before: Turn,
+        turn: Turn,
+        pictures: tuple[PictureRef, ...] = (),
+        blobs: Mapping[str, bytes] | None = None,
+        follow: Follow | None = None,
+    ) -> Turn | None:
+        """See ``History.complete`` and ``memory/completing.py``."""
+        given = dict(blobs or {})
+        _check(pictures, given)
+
+        async def work(client: Any) -> Turn | None:
+            return await complete(
+                client,
+                self._pictures,
+                self.tenant,
+                conversation,
+                before,
+                turn,
+                pictures,
+                given,
+                follow,
+            )
+
+        return await self._write(work)
+
+    def as_langchain(self, conversation: str, **options: Any) -> "RedisChatMessageHistory":
+        """Return a conversation as LangChain's ``BaseChatMessageHistory``; it need not exist.
+
+        ``options`` are those of ``memory.langchain_history.RedisChatMessageHistory``.
+        """
+        from memory.langchain_history import RedisChatMessageHistory
+
+        return RedisChatMessageHistory(self, conversation, self._loop, **options)
 
     def _queue(self, pipe: Any, conversation: str, record: bytes, title: str) -> None:
         """Queue a turn. The first reply is the number of turns."""
@@ -269,10 +314,11 @@ class RedisHistory:
 
     async def drop(self, conversation: str, number: int) -> None:
         """See ``History.drop``."""
-        key, name = self._key(conversation, "pictures"), encode_name(conversation)
+        key, meta = (self._key(conversation, part) for part in ("pictures", "meta"))
+        name = encode_name(conversation)
 
         async def work(client: Any) -> bool:
-            return await drop(client, self._pictures, key, name, number)
+            return await drop(client, self._pictures, key, meta, name, number)
 
         # each picture takes a transaction of its own
         if not await self._write(work, limit=30.0):
@@ -289,11 +335,15 @@ class RedisHistory:
         if number in assembly.dropped({b"dropped": await self._read(work)}):
             raise PictureNotFound(f"picture {number} of conversation {conversation!r} was dropped")
 
-    async def conversations(self) -> list[Summary]:
+    async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
         """See ``History.conversations``. Asks for 500 at a time."""
+        last = -1 if limit is None else offset + limit - 1
+        if offset < 0 or (limit is not None and limit < 1):
+            return []
 
         async def names(client: Any) -> list[tuple[bytes, float]]:
-            found: Any = await client.zrevrange(index_key(self.tenant), 0, -1, withscores=True)
+            key = index_key(self.tenant)
+            found: Any = await client.zrevrange(key, offset, last, withscores=True)
             return list(found)
 
         listed = await self._read(names)
@@ -301,12 +351,13 @@ class RedisHistory:
         for start in range(0, len(listed), PAGE):
             page = [(decode_name(name.decode()), at) for name, at in listed[start : start + PAGE]]
             facts = await self._read(self._facts([name for name, _ in page]))
-            for (name, at), (turns, title, pictures, dropped) in zip(page, facts, strict=True):
+            for (name, at), (turns, meta, pictures) in zip(page, facts, strict=True):
                 if isinstance(turns, Exception):
                     summaries.append(Summary(name, "(damaged)", 0, 0, at))
                 elif turns:
+                    title, dropped = meta if isinstance(meta, list) else (None, None)
                     shown = title.decode(errors="replace") if isinstance(title, bytes) else ""
-                    others = 3 if dropped is True or dropped == 1 else 2
+                    others = 3 if dropped else 2  # fields that are no pictures
                     count = max(0, pictures - others) if isinstance(pictures, int) else 0
                     summaries.append(Summary(name, shown, turns, count, at))
         return summaries
@@ -316,13 +367,45 @@ class RedisHistory:
             pipe = client.pipeline(transaction=False)
             for name in names:
                 pipe.llen(self._key(name, "turns"))
-                pipe.hget(self._key(name, "meta"), "title")
+                pipe.hmget(self._key(name, "meta"), "title", "dropped")
                 pipe.hlen(self._key(name, "pictures"))
-                pipe.hexists(self._key(name, "pictures"), "dropped")
             flat = await pipe.execute(raise_on_error=False)
-            return [tuple(flat[i : i + 4]) for i in range(0, len(flat), 4)]
+            return [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
 
         return work
+
+    async def conversation_count(self) -> int:
+        """See ``History.conversation_count``. One command."""
+
+        async def count(client: Any) -> int:
+            return int(await client.zcard(index_key(self.tenant)))
+
+        return await self._read(count)
+
+    async def rename(self, conversation: str, title: str) -> None:
+        """See ``History.rename``."""
+        words = assembly.given_title(title).encode(errors="replace")
+        turns = self._key(conversation, "turns")
+
+        async def work(client: Any) -> bool:
+            for _ in range(TRIES):
+                async with client.pipeline(transaction=True) as pipe:
+                    await pipe.watch(turns)
+                    if not await pipe.exists(turns):
+                        return False
+                    pipe.multi()
+                    pipe.hset(self._key(conversation, "meta"), "title", words)
+                    with contextlib.suppress(rx.WatchError):
+                        await pipe.execute()
+                        return True
+            raise rx.WatchError("turns")
+
+        if not await self._write(work):
+            raise ConversationNotFound(_nowhere(conversation))
+
+    async def search(self, words: str, limit: int = 20, seconds: float = 5.0) -> SearchResult:
+        """See ``History.search`` and ``memory/search.py``."""
+        return await search(self._read, self.tenant, words, limit, seconds)
 
     async def forget(self, conversation: str) -> None:
         """See ``History.forget``."""
@@ -330,22 +413,16 @@ class RedisHistory:
         async def work(client: Any) -> bool:
             return await self._forget(client, conversation)
 
-        # each picture takes a transaction of its own
+        # each picture takes a step of its own
         if not await self._write(work, limit=30.0):
-            raise ConversationNotFound(
-                f"there is no conversation {conversation!r};"
-                " `bifocal conversations list` names them"
-            )
+            raise ConversationNotFound(_nowhere(conversation))
 
     async def _forget(self, client: Any, conversation: str) -> bool:
         keys = [self._key(conversation, part) for part in ("turns", "pictures", "meta")]
         # 1. everything of the conversation's own, at once
-        pipe = client.pipeline(transaction=True)
-        pipe.hgetall(keys[1])
-        pipe.unlink(*keys)
-        refs, removed = await pipe.execute(raise_on_error=False)
+        refs, removed = await removal.take(client, keys, keys[1])
         # 2. its holds; a crash before their end leaves orphans for the sweep
-        if isinstance(refs, dict) and b"life" in refs:
+        if b"life" in refs:
             holder = f"{encode_name(conversation)}/{refs[b'life'].decode()}"
             for sha in assembly.hashes(refs):
                 await self._pictures.release(client, sha, holder)
@@ -355,7 +432,7 @@ class RedisHistory:
         await client.zrem(index, name)
         if await client.exists(keys[0]):
             await client.zadd(index, {name: at or await server_time(client)})
-        return isinstance(removed, Exception) or bool(removed)
+        return removed > 0
 
     async def sweep(self, grace: float = GRACE) -> int:
         """Remove pictures that crashes left without a conversation; return how many went.
@@ -397,11 +474,8 @@ class RedisHistory:
         await self.aclose()
 
 
-async def _highest(pipe: Any, key: str, last: bytes | None) -> int:
-    """Return the highest number given to a picture, from the records if its count is damaged."""
-    if last is None or last.isdigit():
-        return int(last or 0)
-    return max((int(field) for field in await pipe.hkeys(key) if field.isdigit()), default=0)
+def _nowhere(conversation: str) -> str:
+    return f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
 
 
 def _is_gone(error: HistoryUnavailable) -> bool:

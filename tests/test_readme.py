@@ -47,7 +47,8 @@ def test_the_readmes_python_runs_as_it_stands_there(
 
 
 def test_every_setting_and_command_that_the_readme_names_is_there() -> None:
-    from bot.cli import app, conversations_app
+    from bot.cli import app
+    from bot.cli_conversations import conversations_app
     from bot.settings import Settings
 
     text = README.read_text("utf-8")

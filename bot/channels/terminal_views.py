@@ -4,7 +4,6 @@ All text from sources and models loses its control characters before it is print
 is read as markup. Knows nothing of how anything was found.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from rich.text import Text
 from bot.chatbot import ChatBot
 from bot.events import Answer, Citation, Referred
 from bot.show import picture_of, plain, source_name, where
-from memory.messages import Conversation, PictureRef, Summary
+from memory.messages import Conversation, PictureRef
 from retrievers.library import Source
 
 #: Columns and rows that a picture in the terminal takes at most
@@ -131,21 +130,6 @@ def print_pictures(console: Console, pictures: Sequence[PictureRef]) -> None:
             escape(plain(ref.who)) or ref.sender,
             escape(plain(ref.caption)),
         )
-    console.print(table)
-
-
-def print_conversations(console: Console, found: Sequence[Summary]) -> None:
-    """Print a line for each conversation."""
-    if not found:
-        console.print("No conversations yet: begin one with bifocal chat.")
-        return
-    table = Table()
-    for name in ("conversation", "began with", "turns", "pictures", "last"):
-        table.add_column(name, overflow="fold")
-    for line in found:
-        last = time.strftime("%Y-%m-%d %H:%M", time.localtime(line.updated))
-        title = escape(plain(line.title))
-        table.add_row(escape(plain(line.id)), title, str(line.turns), str(line.pictures), last)
     console.print(table)
 
 

@@ -89,6 +89,15 @@ def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
         assert ask(server.socket, "GET", "key7") == b"value" * 20
 
 
+def test_the_last_one_out_shuts_it_down_in_order(tmp_path: Path) -> None:
+    """Not killed: it says so itself, and repair finds nothing to cut."""
+    file = filled(tmp_path)
+    assert "ready to exit" in (tmp_path / "redis.log").read_text().splitlines()[-1]
+    before = file.read_bytes()
+    assert repair(tmp_path).startswith("0 bytes were cut")
+    assert file.read_bytes() == before
+
+
 def test_a_second_user_joins_and_the_last_one_out_stops_the_server(tmp_path: Path) -> None:
     first = EmbeddedRedis.open(tmp_path)
     second = EmbeddedRedis.open(tmp_path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from redis import exceptions as rx
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from memory.client import Link, explain
 from memory.errors import HistoryUnavailable
@@ -215,7 +216,11 @@ async def test_a_deadline_that_passes_while_replies_are_read_poisons_nothing(
         (rx.ResponseError("Command # 1 (RPUSH MISCONF) of pipeline caused error: x"), "refused a"),
         (rx.ConnectionError("Error 111\nconnecting"), "cannot be reached"),
         (rx.TimeoutError("Timeout reading"), "did not answer"),
-        (ssl.SSLError("bad certificate"), "cannot be reached"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version"), "over TLS"),
+        (rx.ConnectionError("[SSL: CERTIFICATE_VERIFY_FAILED] x"), "ssl_ca_certs=FILE"),
+        (rx.TryAgainError("TRYAGAIN"), "from node to node"),
+        (rx.ResponseError("This instance has cluster support disabled"), "is no cluster"),
+        (MasterNotFoundError("No master found for 'x'"), "know no primary"),
     ],
 )
 def test_every_error_of_redis_is_one_line_in_plain_words(error: Exception, words: str) -> None:

@@ -1,9 +1,12 @@
 """The contract of a History, and what RedisHistory promises beyond it."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +125,97 @@ class HistoryContract:
             ("old", "what is old?", 2, 0, 150.0),
         ]
 
+    async def test_the_last_turn_is_completed_with_pictures_that_get_numbers(
+        self, store: History, make_turn: MakeTurn, make_picture: MakePicture
+    ) -> None:
+        first, open_ = make_turn("first"), replace(make_turn("how tall?"), answer=Message())
+        for turn in (first, open_):
+            await store.save("c1", turn)
+        ref, blobs = make_picture(7)  # a number that nobody gave
+        whole = replace(open_, answer=Message("34 metres", (7,)), at=2e9)
+        stored = await store.complete("c1", open_, whole, (ref,), blobs)
+        assert stored == replace(whole, answer=Message("34 metres", (1,)))
+        loaded = await store.load("c1")
+        assert (loaded.turns, loaded.total, loaded.notices) == ((first, stored), 2, ())
+        assert await store.picture("c1", 1) == blobs[ref.sha256]
+        assert [(s.title, s.turns, s.updated) for s in await store.conversations()] == [
+            ("first", 2, 2e9)
+        ]
+
+    async def test_a_turn_that_is_not_the_last_as_it_was_is_not_completed(
+        self, store: History, make_turn: MakeTurn, make_picture: MakePicture
+    ) -> None:
+        ref, blobs = make_picture(1)
+        open_ = replace(make_turn("how tall?"), answer=Message())
+        mine, other = replace(open_, answer=Message("34")), replace(open_, answer=Message("35"))
+        assert await store.complete("c1", open_, mine) is None  # nothing is there
+        await store.save("c1", open_)
+        assert await store.complete("c1", open_, other) == other
+        assert await store.complete("c1", open_, mine, (ref,), blobs) is None  # it was answered
+        last = make_turn("and then?")
+        await store.save("c1", last)
+        assert await store.complete("c1", other, mine) is None  # another came
+        loaded = await store.load("c1")
+        assert (loaded.turns, loaded.pictures) == ((other, last), ())
+
+    async def test_one_of_many_answers_at_once_completes_a_turn(
+        self, store: History, make_turn: MakeTurn, make_picture: MakePicture
+    ) -> None:
+        open_ = replace(make_turn("how tall?"), answer=Message())
+        await store.save("c1", open_)
+
+        async def answer(number: int) -> Turn | None:
+            ref, blobs = make_picture(1, f"data {number}".encode())
+            whole = replace(open_, answer=Message(f"{number}", (1,)))
+            return await store.complete("c1", open_, whole, (ref,), blobs)
+
+        stored = [turn for turn in await asyncio.gather(*map(answer, range(6))) if turn]
+        assert len(stored) == 1
+        loaded = await store.load("c1")
+        assert loaded.turns == tuple(stored)
+        assert await store.picture("c1", 1) == f"data {stored[0].answer.text}".encode()
+
+    async def test_conversations_are_listed_page_by_page(
+        self, store: History, make_turn: MakeTurn
+    ) -> None:
+        for number in range(5):
+            await store.save(f"c{number}", make_turn(at=100.0 + number))
+        pages = [await store.conversations(offset, 2) for offset in (0, 2, 4, 6)]
+        assert [[s.id for s in page] for page in pages] == [["c4", "c3"], ["c2", "c1"], ["c0"], []]
+        assert [s.id for s in await store.conversations(3)] == ["c1", "c0"]
+        assert await store.conversations(0, 0) == []
+        assert await store.conversation_count() == 5
+
+    async def test_a_title_that_was_given_stays(self, store: History, make_turn: MakeTurn) -> None:
+        await store.save("c1", make_turn("what is it?"))
+        await store.rename("c1", "  The\x1b harbour\n at night ")
+        await store.save("c1", make_turn("and then?"))
+        assert [s.title for s in await store.conversations()] == ["The harbour at night"]
+
+    @pytest.mark.parametrize(("title", "why"), [("", "empty"), (" \n", "empty"), ("x" * 81, "81")])
+    async def test_a_title_that_cannot_be_one_is_refused(
+        self, store: History, make_turn: MakeTurn, title: str, why: str
+    ) -> None:
+        await store.save("c1", make_turn("what is it?"))
+        with pytest.raises(HistoryError, match=why):
+            await store.rename("c1", title)
+        assert [s.title for s in await store.conversations()] == ["what is it?"]
+
+    async def test_what_is_not_there_gets_no_title(self, store: History) -> None:
+        with pytest.raises(ConversationNotFound, match="'nowhere'"):
+            await store.rename("nowhere", "a title")
+        assert await store.conversations() == []
+
+    async def test_past_turns_are_found_by_their_words_until_they_are_forgotten(
+        self, store: History, make_turn: MakeTurn
+    ) -> None:
+        await store.save("c1", make_turn("Wo liegt die Fähre?"))
+        await store.save("c2", make_turn("灯塔有多高"))
+        for words, name in (("faehre liegt", "c1"), ("灯塔", "c2")):
+            assert [hit.conversation for hit in (await store.search(words)).found] == [name]
+            await store.forget(name)
+            assert (await store.search(words)).found == ()
+
     @pytest.mark.parametrize("name", HOSTILE_NAMES)
     async def test_any_name_is_safe(
         self, store: History, make_turn: MakeTurn, make_picture: MakePicture, name: str
@@ -180,6 +274,25 @@ class TestNewerProtocol(HistoryContract):
     async def store(self, start_server: Callable[..., int]) -> AsyncIterator[RedisHistory]:
         url = f"redis://127.0.0.1:{start_server()}/0?protocol=3"
         async with await RedisHistory.open(url) as opened:
+            yield opened
+
+
+class TestCluster(HistoryContract):
+    """RedisHistory on a cluster of three primaries."""
+
+    @pytest.fixture
+    async def store(self, cluster_ports: list[int]) -> AsyncIterator[RedisHistory]:
+        url = f"redis+cluster://127.0.0.1:{cluster_ports[0]}"
+        async with await RedisHistory.open(url, tenant=uuid.uuid4().hex) as opened:
+            yield opened
+
+
+class TestSentinel(HistoryContract):
+    """RedisHistory on the primary that a Sentinel names."""
+
+    @pytest.fixture
+    async def store(self, watched: Any) -> AsyncIterator[RedisHistory]:
+        async with await RedisHistory.open(watched.url, tenant=uuid.uuid4().hex) as opened:
             yield opened
 
 
@@ -322,6 +435,66 @@ async def test_every_conversation_of_many_is_listed(
     await pipe.execute()
     listed = await history.conversations()
     assert [summary.id for summary in listed] == [f"c{n}" for n in reversed(range(1203))]
+
+
+async def test_answers_that_came_too_late_leave_no_picture_that_is_not_swept(
+    history: RedisHistory, make_turn: MakeTurn, make_picture: MakePicture
+) -> None:
+    """Of six answers with a picture each, one is stored, and one picture."""
+    open_ = replace(make_turn("how tall?"), answer=Message())
+    await history.save("c1", open_)
+
+    async def answer(number: int) -> Turn | None:
+        ref, blobs = make_picture(1, f"data {number}".encode())
+        whole = replace(open_, answer=Message(f"{number}", (1,)))
+        return await history.complete("c1", open_, whole, (ref,), blobs)
+
+    await asyncio.gather(*map(answer, range(6)))
+    await history.sweep(grace=0)
+    client = history._link.client
+    assert (await history.load("c1")).pictures[0].bytes == len(await history.picture("c1", 1))
+    assert len(await client.keys(f"bifocal:p:{{{history.tenant}:*:bytes")) == 1
+    assert len(await client.keys(f"bifocal:p:{{{history.tenant}:*:holders")) == 1
+
+
+async def test_a_page_costs_the_same_however_many_conversations_there_are(
+    history: RedisHistory, make_turn: MakeTurn
+) -> None:
+    """A page of 20 of 10,000: one command for the names, three for each line."""
+    client = history._link.client
+    record = pack(make_turn().to_json())
+    pipe = client.pipeline(transaction=False)
+    for number in range(10_000):
+        pipe.rpush(conversation_key(history.tenant, f"c{number}", "turns"), record)
+        pipe.zadd(index_key(history.tenant), {f"c{number}": number})
+    await pipe.execute()
+    before = (await client.info("stats"))["total_commands_processed"]
+    page = await history.conversations(5000, 20)
+    count = await history.conversation_count()
+    spent = (await client.info("stats"))["total_commands_processed"] - before
+    assert [summary.id for summary in page] == [f"c{n}" for n in range(4999, 4979, -1)]
+    assert count == 10_000
+    assert spent <= 1 + 3 * 20 + 1 + 2  # and INFO itself
+
+
+async def test_a_title_given_while_turns_are_written_and_forgotten_is_no_conversation(
+    history: RedisHistory, make_turn: MakeTurn
+) -> None:
+    """Renaming races with forgetting: a title never makes a conversation of its own."""
+
+    async def rename() -> None:
+        for number in range(60):
+            with contextlib.suppress(ConversationNotFound):
+                await history.rename("c1", f"title {number}")
+
+    async def live() -> None:
+        for _ in range(30):
+            await history.save("c1", make_turn())
+            await history.forget("c1")
+
+    await asyncio.gather(rename(), live())
+    assert await history.conversations() == []
+    assert not await history._link.client.exists(conversation_key(history.tenant, "c1", "meta"))
 
 
 async def test_loading_reads_no_picture_bytes(

@@ -1,16 +1,14 @@
 """llama.cpp, one model at a time: vocabulary, sequences, batches, sampling.
 
-With ``batch``, ``eyes``, ``gpu`` and ``sampler`` all that calls native code. Tokenising reads the
-vocabulary only, and may go on from any thread; all else must come from one thread at a time, but
-for :meth:`Native.abort`.
+With ``batch``, ``eyes``, ``gpu``, ``sampler`` and ``setup`` all that calls native code. Tokenising
+reads the vocabulary only, and may go on from any thread; all else must come from one thread at a
+time, but for :meth:`Native.abort`.
 Knows nothing of messages, templates, conversations or text streams. Opens no address, and leaves
 llama_cpp's disk cache alone: it unpickles.
 """
 
 import ctypes
-import logging
 import os
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,16 +22,8 @@ from bot.models.llama.batch import Batch
 from bot.models.llama.eyes import Eyes
 from bot.models.llama.files import ModelFiles
 from bot.models.llama.sampler import Sampler
+from bot.models.llama.setup import c_string_length, complaint, context_params, listen, may_repack
 from bot.models.llama.values import LogProb, Options, Sampling
-
-_log = logging.getLogger(__name__)
-_ERROR = 4  # GGML_LOG_LEVEL_ERROR
-_errors: deque[str] = deque(maxlen=8)
-_callbacks: list[Any] = []  # kept for as long as native code may call them
-_KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}  # ggml_type
-_FLASH = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type
-
-_RESTING = 32  # sequences kept beside those that are being answered, where they share a memory
 
 NO_ROOM, ABORTED = 1, 2  # what llama_decode returns
 
@@ -68,7 +58,7 @@ class Native:
         self._copied: int | None = None  # the target of a copy that may not be done yet
         self._batch = Batch(low, self.batch_size)
         self._flag = ctypes.create_string_buffer(2)
-        self._stop = _c_string_length(low)
+        self._stop = c_string_length(low)
         low.llama_set_abort_callback(context, self._stop, self._flag)
 
     @classmethod
@@ -83,19 +73,19 @@ class Native:
             raise ModelError(
                 "llama: needs llama-cpp-python; pip install llama-cpp-python"
             ) from error
-        _listen()
+        listen()
         low.llama_backend_init()
         params = low.llama_model_default_params()
         params.n_gpu_layers = gpu.layers_that_fit(files, options.gpu_layers)
-        params.use_extra_bufts = _may_repack(low) if options.repack is None else options.repack
+        params.use_extra_bufts = may_repack(low) if options.repack is None else options.repack
         model = low.llama_model_load_from_file(os.fsencode(files.text), params)
         if not model:
-            raise ModelError(f"{files.text}: llama.cpp cannot load it{_complaint()}")
-        context = _context_params(low, model, options, threads, gpu=params.n_gpu_layers != 0)
+            raise ModelError(f"{files.text}: llama.cpp cannot load it{complaint()}")
+        context = context_params(low, model, options, threads, gpu=params.n_gpu_layers != 0)
         handle = low.llama_init_from_model(model, context)
         if not handle:
             low.llama_model_free(model)
-            raise ModelError(f"{files.text}: no context of {context.n_ctx} tokens{_complaint()}")
+            raise ModelError(f"{files.text}: no context of {context.n_ctx} tokens{complaint()}")
         native = cls(files, model, handle, options)
         try:
             native._open_eyes(threads, gpu=params.n_gpu_layers != 0)
@@ -111,7 +101,7 @@ class Native:
         self.eyes = Eyes.open(self.files, self._model, width, threads=threads, gpu=gpu)
         if self.eyes is None:
             raise ModelError(
-                f"{self.files.projector}: not a projector for {self.files.text.name}{_complaint()}"
+                f"{self.files.projector}: not a projector for {self.files.text.name}{complaint()}"
             )
 
     def close(self) -> None:
@@ -302,66 +292,3 @@ class Native:
 
     def _shown(self, token: int) -> str:
         return self.piece(token, control=True).decode("utf-8", "replace")
-
-
-def _context_params(low: Any, model: Any, options: Options, threads: int, *, gpu: bool) -> Any:
-    params = low.llama_context_default_params()
-    params.kv_unified = gpu if options.kv_unified is None else options.kv_unified
-    params.n_ctx = options.parallel * options.context_tokens
-    params.n_seq_max = options.parallel
-    if params.kv_unified:
-        params.n_ctx = max(options.kv_tokens or 2 * options.context_tokens, options.context_tokens)
-        if not (low.llama_model_is_recurrent(model) or low.llama_model_is_hybrid(model)):
-            params.n_seq_max += _RESTING  # of the others each holds a whole state, used or not
-    room = max(params.n_seq_max, min(options.batch, options.context_tokens))  # or ggml aborts
-    params.n_batch = params.n_ubatch = room
-    params.swa_full, params.no_perf = True, True
-    params.n_threads = params.n_threads_batch = threads
-    params.type_k = params.type_v = _KV_TYPES[options.kv_type]
-    flash = options.flash_attention
-    if flash == "auto" and not gpu:
-        flash = "off" if options.kv_type == "f16" else "on"
-    params.flash_attn_type = _FLASH[flash]
-    return params
-
-
-def _may_repack(low: Any) -> bool:
-    """Return whether weights may be laid out anew for this processor.
-
-    Not where that means AMX: llama.cpp's tile configuration (ggml-cpu/amx/mmq.cpp of 0c1e57098),
-    compiled by GCC 12, loads garbage, and the first prompt of 16 tokens or more ends the process.
-    """
-    return b"AMX_INT8 = 1" not in bytes(low.llama_print_system_info())
-
-
-def _c_string_length(low: Any) -> Any:
-    """Return a native function that tells whether a C string has anything in it.
-
-    llama.cpp asks between any two operations whether to stop; asking Python would take the
-    interpreter's lock a thousand times a step. ``strlen`` of a flag answers as well.
-    """
-    return ctypes.cast(ctypes.CDLL(None).strlen, low.ggml_abort_callback)
-
-
-def _listen() -> None:
-    """Send what llama.cpp and mtmd say to Python's logging; they print to stderr otherwise."""
-    import llama_cpp.llama_cpp as low
-    import llama_cpp.mtmd_cpp as mtmd
-
-    _errors.clear()
-    if not _callbacks:
-        _callbacks.append(low.llama_log_callback(_hear))
-    for set_log in (low.llama_log_set, mtmd.mtmd_log_set, mtmd.mtmd_helper_log_set):
-        set_log(_callbacks[0], ctypes.c_void_p(0))
-
-
-def _hear(level: int, text: bytes, _: Any) -> None:
-    line = " ".join(text.decode("utf-8", "replace").split())  # some say two lines at once
-    if level == _ERROR and line:
-        _errors.append(line)
-    _log.debug("%s", line)
-
-
-def _complaint() -> str:
-    """Return the first error since :func:`_listen`: those after it only repeat that it failed."""
-    return f": {_errors[0][:200]}" if _errors else ""
