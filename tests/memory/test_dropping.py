@@ -1,6 +1,7 @@
 """A picture is taken out of a conversation: what goes, what stays, and what can come between."""
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -134,3 +135,23 @@ async def test_beside_a_damaged_record_pixels_are_not_thrown_away(
         await history.picture("c", 1)
     with pytest.raises(HistoryDamaged, match="no picture 9"):
         await history.picture("c", 9)
+
+
+async def test_a_picture_is_dropped_on_a_cluster_too(
+    cluster_ports: list[int], make_turn: MakeTurn, make_picture: MakePicture
+) -> None:
+    """Where its bytes, its conversation and the pictures that stay lie on different nodes."""
+    url = "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in cluster_ports)
+    async with await RedisHistory.open(url, tenant=uuid.uuid4().hex, timeout=20) as history:
+        for number in range(1, 9):
+            await send(history, "c", make_picture, make_turn, number, b"%d" % number * 50)
+        for number in (2, 8, 5):
+            await history.drop("c", number)
+        loaded = await history.load("c")
+        assert [p.number for p in loaded.pictures] == [1, 3, 4, 6, 7]
+        assert loaded.dropped == (2, 5, 8)
+        for picture in loaded.pictures:
+            assert await history.picture("c", picture.number) == b"%d" % picture.number * 50
+        for number in (2, 5, 8):
+            assert not await stored(history, make_picture(number, b"%d" % number * 50)[0].sha256)
+        assert await history.sweep(grace=0.0) == 0
