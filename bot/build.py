@@ -91,6 +91,7 @@ def _build_parts(
         model_name=name,
         capabilities=capabilities(model),
         prompts=prompts,
+        condense=load_prompt("condense", settings.prompts),
     )
 
 

@@ -31,7 +31,7 @@ EVIDENCE_SHARE = 0.7
 
 _LEAST = 200  # characters of the best piece of evidence that are worth showing
 
-_TAG = re.compile(r"<(?=\s*/?\s*source)", re.IGNORECASE)
+_TAG = re.compile(r"<(?=\s*/?\s*(?:source|summary|turn|question))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,8 @@ class _Draft:
 
 
 def quote(text: str) -> str:
-    """Return content so that it cannot end its ``<source>`` nor pass for one."""
+    """Return content so that it cannot end its ``<source>`` (or another tag of the prompts), nor
+    pass for one."""
     return _TAG.sub("<\u200b", text)
 
 

@@ -19,7 +19,7 @@ from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParall
 
 from bot.citations import cite
 from bot.compose import Budget, Shown, compose, estimate_tokens
-from bot.condense import condense
+from bot.condense import StandAlone, lost, rewrite, stand_alone
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
     Cited,
@@ -104,10 +104,41 @@ class Steps:
 
     async def encode(self, state: TurnState) -> Flow:
         """2: make vectors of the words and the pictures, and read the writing in the pictures."""
-        text = condense(state.question, state.conversation.turns, has_picture=bool(state.pictures))
+        asked = await self._stand_alone(state)
         pictures = await asyncio.to_thread(self._read, state.pictures)
-        query = await asyncio.to_thread(self._encode, text, pictures)
-        yield replace(state, pictures=pictures, query=query)
+        query = await asyncio.to_thread(self._encode, asked.text, pictures)
+        query = replace(query, context=asked.context)
+        yield replace(state, pictures=pictures, query=query, how=asked.how)
+
+    async def _stand_alone(self, state: TurnState) -> StandAlone:
+        """Have a follow-up question written anew by the model, or else by its history's words."""
+        turns, seconds = state.conversation.turns, self.parts.settings.condense_seconds
+        why = ""
+        if turns and state.question and not state.pictures and seconds and self._is_model:
+            try:
+                text = await rewrite(
+                    self.parts.model, self.parts.condense, state.question, turns, seconds
+                )
+                how = "" if text == state.question else "by the model"
+                return StandAlone(text, lost(text, state.question), how)
+            except TimeoutError:
+                why = f": the model had not answered within {seconds:g} s (condense_seconds)"
+            except ValueError as error:
+                why = f": {error}"
+            except Exception as error:  # whatever a provider raises, the turn goes on without it
+                why = f": {explain(error, self.parts.model_name)}"
+        asked = await asyncio.to_thread(
+            stand_alone,
+            state.question,
+            turns,
+            self.parts.library.rarity,
+            has_picture=bool(state.pictures),
+        )
+        return replace(asked, how=asked.how + why) if asked.how else asked
+
+    @property
+    def _is_model(self) -> bool:
+        return not self.parts.capabilities.reads_evidence
 
     def _read(self, pictures: tuple[PictureInTurn, ...]) -> tuple[PictureInTurn, ...]:
         return tuple(replace(p, lines=self.parts.read_words(p.decoded)) for p in pictures)

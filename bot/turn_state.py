@@ -16,6 +16,7 @@ from bot.models.choose import Capabilities
 from bot.settings import Settings
 from memory.history import History
 from memory.messages import Conversation, PictureRef
+from prompts import Prompt
 from retrievers.encoders import Encoder
 from retrievers.evidence import Evidence, Line, Query
 from retrievers.imaging import DecodedPicture
@@ -42,6 +43,7 @@ class Parts:
     model_name: str
     capabilities: Capabilities
     prompts: Prompts
+    condense: Prompt
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ class TurnState:
     # 1 load
     conversation: Conversation = field(default_factory=lambda: Conversation(""))
     pictures: tuple[PictureInTurn, ...] = ()
-    # 2 encode
+    # 2 encode: what is searched for, and who made it of the question
     query: Query = field(default_factory=Query)
+    how: str = ""
     # 3 retrieve: what the picture shows, by the words of the library's own; 4 fuse
     about: str = ""
     found: Mapping[str, list[Evidence]] = field(default_factory=dict)

@@ -99,6 +99,8 @@ def print_why(console: Console, answer: Answer | None) -> None:
             style="bold" if entry.cited else None,
         )
     console.print(table)
+    if answer.searched:
+        console.print(f"[dim]searched for: {escape(plain(answer.searched))}[/]")
     spent = ", ".join(f"{name} {ms:.0f} ms" for name, ms in answer.timings.items())
     console.print(f"[dim]written by {escape(answer.model)}; {spent}[/]")
     for notice in answer.notices:
