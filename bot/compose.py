@@ -1,6 +1,8 @@
 """Evidence and history become the messages that a model reads, within its budget of tokens.
 
-What does not fit is left out, worst evidence and oldest turns first, and said in a notice. Content
+What does not fit is left out, worst evidence and oldest turns first, and said in a notice. A
+summary stands for older turns, before those that are kept; it changes only when the first of these
+does (or a turn later, where :mod:`bot.summariser` had not made it in time). Content
 (sources, file names, captions) is quoted: it can neither close its quotation nor open another.
 Prompts of one conversation begin alike (system, older turns without their evidence), so that a
 model which keeps what it has read reads only what is new; turns are therefore dropped several at a
@@ -18,7 +20,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from bot.citations import MARK
 from bot.show import source_name
-from memory.messages import PictureRef, Turn
+from bot.summary import recall
+from memory.messages import PictureRef, Recap, Turn
 from prompts import Prompt
 from retrievers.evidence import Evidence
 
@@ -65,6 +68,16 @@ class Prompts:
 
 
 @dataclass(frozen=True, slots=True)
+class Older:
+    """What there is of turns that are not put into the prompt: summaries, the prompt that quotes
+    them, and how many characters the quotation has at most."""
+
+    recaps: Sequence[Recap]
+    prompt: Prompt
+    chars: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A picture whose pixels may be shown: encoded bytes, and the number of its evidence.
 
@@ -79,12 +92,16 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Messages for the model; ``kept`` and ``shown`` are the evidence numbers (from 1) in them."""
+    """Messages for the model; ``kept`` and ``shown`` are the evidence numbers (from 1) in them.
+
+    ``first`` is how many turns are not in them, ``fitting`` how many would have fitted."""
 
     messages: tuple[BaseMessage, ...]
     kept: frozenset[int]
     shown: frozenset[int]
     notices: tuple[str, ...]
+    first: int = 0
+    fitting: int = 0
 
 
 def estimate_tokens(text: str) -> int:
@@ -102,8 +119,10 @@ def compose(
     references: Mapping[int, PictureRef] | None = None,
     pictures_left: int = 0,
     turns_before: int = 0,
+    older: Older | None = None,
 ) -> Composition:
     """Return the messages: system, as many last turns as fit, then sources, pictures, question.
+    What is known of turns before these (``older``) stands at the beginning of the first of them.
 
     ``pictures`` come in order of importance; ``pictures_left`` is how many more there are, which
     could not be shown in any case; ``turns_before`` is how many turns came before ``history``.
@@ -112,7 +131,7 @@ def compose(
     alone is left to the model to refuse.
     """
     budget = replace(budget, count=cache(budget.count))
-    draft = _Draft(question, prompts, references or {})
+    draft = _Draft(question, prompts, references or {}, history, turns_before, older)
     room = budget.tokens - budget.count(draft.system) - budget.count(question) - 64
     draft = replace(draft, shown=_fit_pictures(pictures, room // 2, budget))
     room -= sum(budget.of_picture(picture) for picture in draft.shown)
@@ -120,7 +139,9 @@ def compose(
         draft, sources=_fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
     )
     room -= sum(budget.count(block) for block in draft.blocks)
-    draft = replace(draft, turns=_fit_turns(history, room, budget, turns_before))
+    draft = replace(draft, kept=_fit_turns(history, room, budget, turns_before))
+    if cost := budget.count(draft.recalled()[0]):
+        draft = replace(draft, kept=_fit_turns(history, room - cost, budget, turns_before))
     messages = draft.messages()
     while budget.whole is not None and budget.whole(messages) > budget.tokens:
         smaller = draft.smaller()
@@ -130,8 +151,9 @@ def compose(
     notices = _notices(
         (len(draft.sources), len(evidence)),
         (len(draft.shown), len(pictures) + pictures_left),
-        (len(draft.turns), len(history)),
+        (draft.kept, len(history)),
     )
+    notices = (*notices, *draft.recalled()[1])
     if any(source.cut for source in draft.sources):
         notices = ("the best piece of evidence was too long for the prompt, and was cut", *notices)
     return Composition(
@@ -139,6 +161,8 @@ def compose(
         kept=frozenset(source.number for source in draft.sources),
         shown=frozenset(picture.number for picture in draft.shown),
         notices=notices,
+        first=draft.first,
+        fitting=_fitting(history, room, budget),
     )
 
 
@@ -167,9 +191,12 @@ class _Draft:
     question: str
     prompts: Prompts
     references: Mapping[int, PictureRef]
+    history: Sequence[Turn]
+    before: int
+    older: Older | None = None
     sources: tuple[_Source, ...] = ()
     shown: tuple[Shown, ...] = ()
-    turns: tuple[Turn, ...] = ()
+    kept: int = 0
 
     @property
     def system(self) -> str:
@@ -179,23 +206,52 @@ class _Draft:
     def blocks(self) -> list[str]:
         return [source.render(self.prompts.source) for source in self.sources]
 
+    @property
+    def turns(self) -> Sequence[Turn]:
+        return self.history[len(self.history) - self.kept :]
+
+    @property
+    def first(self) -> int:
+        return self.before + len(self.history) - self.kept
+
+    def recalled(self) -> tuple[str, tuple[str, ...]]:
+        """Return what is quoted of the turns that are left out, and what is to be said of it."""
+        if not self.first or self.older is None:
+            return "", ()
+        text, lost = recall(
+            self.older.recaps,
+            self.history,
+            self.before,
+            self.first,
+            self.references,
+            self.older.chars,
+        )
+        said = [f"turns 1 to {self.first} are in the prompt only as a summary"] if text else []
+        if lost:
+            said.append(f"{lost} of the {self.first} older turns are not in the summary yet")
+        block = self.older.prompt.render(last=self.first, text=quote(text)) if text else ""
+        return block, tuple(said)
+
     def messages(self) -> list[BaseMessage]:
         words = self.prompts.question.render(
             sources="\n".join(self.blocks), question=self.question
         ).strip()
-        return [
-            SystemMessage(self.system),
-            *_history_messages(self.turns, self.references),
-            HumanMessage(_parts(words, self.shown) if self.shown else words),
-        ]
+        block = self.recalled()[0]
+        history = _history_messages(self.turns, self.references, block)
+        if block and not history:
+            words = f"{block}\n\n{words}"
+        last = HumanMessage(_parts(words, self.shown) if self.shown else words)
+        return [SystemMessage(self.system), *history, last]
 
     def smaller(self) -> "_Draft | None":
-        """Leave out the worst of several sources, else half of the turns, else the last picture,
-        else half of the last source; None when nothing is left."""
+        """Leave out the worst of several sources, else half of the turns, else their summary, else
+        the last picture, else half of the last source; None when nothing is left."""
         if len(self.sources) > 1:
             return replace(self, sources=self.sources[:-1])
-        if self.turns:
-            return replace(self, turns=self.turns[(len(self.turns) + 1) // 2 :])
+        if self.kept:
+            return replace(self, kept=self.kept // 2)
+        if self.older is not None:
+            return replace(self, older=None)
         if self.shown:
             return replace(self, shown=self.shown[:-1])
         if not self.sources:
@@ -251,32 +307,44 @@ def _body(item: Evidence) -> str:
     return f"{head}{item.text}".strip() or "(a picture without words)"
 
 
-def _fit_turns(history: Sequence[Turn], room: int, budget: Budget, before: int) -> tuple[Turn, ...]:
-    """Return the last turns, more than half of those that fit when not all do.
+def _fit_turns(history: Sequence[Turn], room: int, budget: Budget, before: int) -> int:
+    """Return how many of the last turns are kept: see :func:`window`."""
+    fitting = _fitting(history, room, budget)
+    return before + len(history) - window(fitting, len(history), before)
 
-    The first of them is the same for several turns on end: it moves by a power of two.
-    """
+
+def _fitting(history: Sequence[Turn], room: int, budget: Budget) -> int:
+    """Return how many of the last turns fit into ``room``."""
     fitting = 0
     for turn in reversed(history):
         room -= budget.count(turn.question.text) + budget.count(turn.answer.text) + 16
         if room < 0:
             break
         fitting += 1
-    if fitting < len(history) or before:
-        step = 1 << max(0, (fitting // 2).bit_length() - 1)
-        fitting -= -(before + len(history) - fitting) % step
-    return tuple(history[len(history) - fitting :])
+    return fitting
+
+
+def window(fitting: int, loaded: int, before: int) -> int:
+    """Return the place (from 0) of the first turn that is kept: more than half of the ``fitting``
+    last ones are when not all of the ``loaded`` and those ``before`` them do.
+
+    It is the same for several turns on end: it moves by a power of two.
+    """
+    first = before + loaded - fitting
+    step = 1 << max(0, (fitting // 2).bit_length() - 1)
+    return first + -first % step if first else 0
 
 
 def _history_messages(
-    turns: Sequence[Turn], references: Mapping[int, PictureRef]
+    turns: Sequence[Turn], references: Mapping[int, PictureRef], recalled: str
 ) -> list[BaseMessage]:
     """Earlier turns, without their evidence: their marks would point at this turn's sources."""
     messages: list[BaseMessage] = []
     for turn in turns:
         notes = [_picture_note(number, references) for number in turn.question.pictures]
-        words = "\n".join([*notes, quote(turn.question.text)]).strip()
-        messages.append(HumanMessage(words or "(nothing)"))
+        words = "\n".join([*notes, quote(turn.question.text)]).strip() or "(nothing)"
+        head = f"{recalled}\n\n" if recalled and not messages else ""
+        messages.append(HumanMessage(head + words))
         messages.append(AIMessage(quote(MARK.sub("", turn.answer.text)).strip() or "(nothing)"))
     return messages
 

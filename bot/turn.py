@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
 
 from bot.citations import cite
-from bot.compose import Budget, Shown, compose, estimate_tokens
+from bot.compose import Budget, Older, Shown, compose, estimate_tokens
 from bot.condense import StandAlone, lost, rewrite, stand_alone
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
@@ -32,6 +32,7 @@ from bot.events import (
 from bot.mentions import pictures_meant, unclear
 from bot.models.choose import explain
 from bot.record import answer_of, follow, record, renumbered
+from bot.summariser import Job, starts, writer
 from bot.turn_state import (
     Parts,
     PictureInTurn,
@@ -40,6 +41,8 @@ from bot.turn_state import (
     new_picture,
     shown_evidence,
 )
+from memory.errors import HistoryDamaged
+from memory.messages import Recap
 from retrievers.evidence import Evidence, Query
 from retrievers.fusion import merge
 from retrievers.imaging import encode, read_picture, shrink
@@ -116,9 +119,10 @@ class Steps:
         why = ""
         if turns and state.question and not state.pictures and seconds and self._is_model:
             try:
-                text = await rewrite(
-                    self.parts.model, self.parts.condense, state.question, turns, seconds
-                )
+                with self.parts.summariser.standing_back():
+                    text = await rewrite(
+                        self.parts.model, self.parts.condense, state.question, turns, seconds
+                    )
                 how = "" if text == state.question else "by the model"
                 return StandAlone(text, lost(text, state.question), how)
             except TimeoutError:
@@ -197,6 +201,7 @@ class Steps:
         numbers = _pictures_in(state.evidence) if able.pictures else []
         shown = await asyncio.to_thread(self._pictures_to_show, state, numbers[:most])
         model, exact = self.parts.model, able.counts_tokens
+        recaps, damaged = await self._recaps(state)
         prompt = await asyncio.to_thread(
             compose,
             state.question or PICTURE_QUESTION,
@@ -215,8 +220,9 @@ class Steps:
             {p.number: p for p in state.conversation.pictures},
             pictures_left=len(numbers) - len(shown),
             turns_before=state.conversation.total - len(state.conversation.turns),
+            older=Older(recaps, self.parts.summary, settings.summary_chars),
         )
-        notices = [] if able.reads_evidence else list(prompt.notices)  # it reads all of it
+        notices = [] if able.reads_evidence else [*damaged, *prompt.notices]  # it reads all of it
         side = settings.picture_side
         large = [p.ref.number for p in state.pictures if max(p.ref.width, p.ref.height) > side]
         if large and able.pictures:
@@ -229,6 +235,17 @@ class Steps:
         for text in notices:
             yield Notice(text)
         yield replace(state, prompt=prompt, notices=(*state.notices, *notices))
+
+    async def _recaps(self, state: TurnState) -> tuple[tuple[Recap, ...], list[str]]:
+        """Return the stored summaries of older turns, and what is to be said of them."""
+        if not self._is_model or not state.conversation.turns:
+            return (), []
+        trouble = self.parts.summariser.trouble(state.conversation_id)
+        said = [f"the last summary of older turns: {trouble}"] if trouble else []
+        try:
+            return await self.parts.history.recaps(state.conversation_id), said
+        except HistoryDamaged as error:
+            return (), [*said, str(error)]
 
     def _pictures_to_show(self, state: TurnState, numbers: list[int]) -> list[Shown]:
         """Return the pictures of these numbers of the evidence, small enough for a model."""
@@ -261,14 +278,15 @@ class Steps:
         answer = self.parts.model.astream(list(state.prompt.messages), **extra)
         try:
             async with aclosing(answer) as chunks:  # type: ignore[type-var]  # it is a generator
-                while True:
-                    async with asyncio.timeout_at(deadline):  # never across a yield: another task
-                        chunk = await anext(chunks, None)
-                    if chunk is None:
-                        break
-                    reply = reply + chunk  # type: ignore[assignment]
-                    if text := str(chunk.text):
-                        yield Token(text)
+                with self.parts.summariser.standing_back():
+                    while True:
+                        async with asyncio.timeout_at(deadline):  # never across a yield: new task
+                            chunk = await anext(chunks, None)
+                        if chunk is None:
+                            break
+                        reply = reply + chunk  # type: ignore[assignment]
+                        if text := str(chunk.text):
+                            yield Token(text)
             if reply.response_metadata.get("finish_reason") == "time":
                 raise TimeoutError
         except KNOWN_ERRORS:
@@ -317,7 +335,24 @@ class Steps:
             answer = follow(answer, moved)
             yield Notice(answer.notices[-1])
         yield state
+        self._summarise(state)
         yield Done(answer)
+
+    def _summarise(self, state: TurnState) -> None:
+        """Have the turns that are about to leave the prompt summed up, beside the turns to come."""
+        assert state.prompt is not None
+        parts, settings = self.parts, self.parts.settings
+        loaded, total = len(state.conversation.turns), state.conversation.total + 1
+        places = starts(
+            state.prompt.first, state.prompt.fitting, loaded, total, settings.history_turns
+        )
+        write = None
+        if self._is_model:
+            tokens = parts.capabilities.context_tokens
+            write = writer(parts.model, parts.summarise, tokens, settings.summary_chars)
+        parts.summariser.offer(
+            Job(state.conversation_id, total, places, settings.summary_chars, write)
+        )
 
 
 def _pictures_in(evidence: tuple[Evidence, ...]) -> list[int]:

@@ -14,6 +14,7 @@ from bot.compose import Composition, Prompts
 from bot.events import Citation
 from bot.models.choose import Capabilities
 from bot.settings import Settings
+from bot.summariser import Summariser
 from memory.history import History
 from memory.messages import Conversation, PictureRef
 from prompts import Prompt
@@ -44,6 +45,9 @@ class Parts:
     capabilities: Capabilities
     prompts: Prompts
     condense: Prompt
+    summary: Prompt
+    summarise: Prompt
+    summariser: Summariser
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
 from memory.history import History
-from memory.messages import Conversation, Message, PictureRef, Summary, Turn
+from memory.messages import Conversation, Message, PictureRef, Recap, Summary, Turn
 
 if TYPE_CHECKING:
     from memory.embedded import EmbeddedRedis
@@ -26,6 +26,7 @@ __all__ = [
     "HistoryUnavailable",
     "Message",
     "PictureRef",
+    "Recap",
     "RedisHistory",
     "Reference",
     "Summary",

@@ -1,9 +1,9 @@
 """The seam behind which conversations are kept; the turn knows nothing else of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from memory.messages import Conversation, PictureRef, Summary, Turn
+from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 
 Follow = Callable[[Turn, Mapping[int, int]], Turn]
 
@@ -38,6 +38,24 @@ class History(Protocol):
 
     async def picture(self, conversation: str, number: int) -> bytes:
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
+        ...
+
+    async def recaps(self, conversation: str) -> tuple[Recap, ...]:
+        """Return the summaries of a conversation's first turns, those of fewer turns first.
+
+        Raises ``HistoryDamaged`` when they cannot be read.
+        """
+        ...
+
+    async def save_recaps(
+        self,
+        conversation: str,
+        recaps: Sequence[Recap],
+        before: Sequence[Recap],
+        start: int,
+        covered: Sequence[Turn],
+    ) -> bool:
+        """Store ``recaps`` in place of ``before``; see :func:`memory.summaries.write`."""
         ...
 
     async def conversations(self) -> list[Summary]:

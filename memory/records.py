@@ -6,7 +6,8 @@ Knows nothing of connections. Tenants and conversation ids are percent-encoded, 
     bifocal:c:{TENANT:CONVERSATION}:turns     list of records, oldest first
     bifocal:c:{TENANT:CONVERSATION}:pictures  hash: number -> record; last -> the highest number
                                               ever given; life -> what holds its pictures
-    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written
+    bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written;
+                                              recaps -> record of the summaries of older turns
     bifocal:p:{TENANT:SHA256}:bytes           a picture's encoded bytes
     bifocal:p:{TENANT:SHA256}:holders         sorted set: CONVERSATION/LIFE by time of the hold (s)
     bifocal:t:{TENANT}:conversations          sorted set: CONVERSATION by time of the last turn (s)

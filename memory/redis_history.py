@@ -27,12 +27,12 @@ from typing import Any, TypeVar
 from redis import exceptions as rx
 from redis.asyncio import Redis
 
-from memory import assembly
+from memory import assembly, summaries
 from memory.client import Link, explain
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
 from memory.history import Follow
-from memory.messages import Conversation, PictureRef, Summary, Turn
+from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore, server_time
 from memory.records import (
     conversation_key,
@@ -258,6 +258,26 @@ class RedisHistory:
                 "send the picture again"
             )
         return await self._pictures.read(ref)
+
+    async def recaps(self, conversation: str) -> tuple[Recap, ...]:
+        """See ``History.recaps``."""
+        return await self._read(
+            lambda client: summaries.read(client, self._key(conversation, "meta"))
+        )
+
+    async def save_recaps(
+        self,
+        conversation: str,
+        recaps: Sequence[Recap],
+        before: Sequence[Recap],
+        start: int,
+        covered: Sequence[Turn],
+    ) -> bool:
+        """See ``History.save_recaps``."""
+        keys = (self._key(conversation, "turns"), self._key(conversation, "meta"))
+        return await self._write(
+            lambda client: summaries.write(client, keys, recaps, before, start, covered)
+        )
 
     async def conversations(self) -> list[Summary]:
         """See ``History.conversations``. Asks for 500 at a time."""

@@ -15,6 +15,8 @@ PROMPTS = {
     "answer": frozenset[str](),
     "condense": frozenset({"turns", "question"}),
     "question": frozenset({"sources", "question"}),
+    "summarise": frozenset({"before", "turns"}),
+    "summary": frozenset({"last", "text"}),
     "source": frozenset({"number", "kind", "name", "text"}),
 }
 
