@@ -4,8 +4,8 @@ A conversation whose window is about to move is put on a short list; one task at
 off and ends when the list is empty. The model is asked only while it writes no answer, and let go
 when one begins. Then, and when it takes longer than ``summary_seconds``, when it fails, or when
 there is none, the lines of :mod:`bot.summary` are the summary. Nothing waits for this: a turn that
-comes before its summary puts those lines together itself. Knows nothing of
-prompts for answers, of retrieval or of Redis.
+comes before its summary puts those lines together itself. Knows nothing of prompts for answers, of
+retrieval or of Redis.
 """
 
 import asyncio
@@ -29,6 +29,9 @@ from prompts import Prompt
 
 WAITING = 64  #: conversations on the list at most; the oldest is struck off
 AT_ONCE = 8  #: turns that a model adds to a summary at once
+LINES = 256  #: turns that get lines at once; of those before them only the pictures are named
+LET_GO = 5.0  #: seconds that a model's client may take to end a call that was cancelled
+LATER = 16  #: turns that may have come since a conversation was put on the list
 
 Write = Callable[[str, Sequence[Turn], Conversation], Awaitable[str]]
 
@@ -147,9 +150,12 @@ class Summariser:
             return
         base = max((r for r in known if r.turns < start), key=lambda r: r.turns, default=None)
         begin = base.turns if base else 0
-        loaded = await self._history.load(job.conversation, last=max(0, job.total - begin))
-        added = loaded.turns[: start - begin]
-        if len(loaded.turns) != loaded.total - begin or len(added) != start - begin:
+        asked = job.total - begin + LATER
+        loaded = await self._history.load(job.conversation, last=asked)
+        there = min(loaded.total, asked)
+        before = loaded.total - there  # turns that were not loaded
+        added = loaded.turns[max(0, begin - before) : max(0, start - before)]
+        if len(loaded.turns) != there or len(added) != start - begin:
             self._note(job, "it was not made: turns have changed, or are damaged")
             return
         text = await self._text(job, base.text if base else "", added, begin, loaded)
@@ -164,8 +170,11 @@ class Summariser:
         references = {picture.number: picture for picture in whole.pictures}
         early = turns[:-AT_ONCE] if job.write is not None else turns
         if early:
-            lines = await asyncio.to_thread(lines_of, early, begin + 1, references)
-            before = fit([*before.split("\n"), *lines], job.chars)
+            far, near = early[:-LINES], early[-LINES:]
+            shown = (n for turn in far for n in turn.question.pictures)
+            lines = await asyncio.to_thread(lines_of, near, begin + len(far) + 1, references)
+            pictures = ", ".join(handle(n, references) for n in shown)
+            before = fit([*before.split("\n"), pictures, *lines], job.chars)
         if len(early) == len(turns) or job.write is None:
             return before
         late = turns[len(early) :]
@@ -194,7 +203,7 @@ class Summariser:
             self._asking = None
             if not asking.done():  # this task itself is ended, or its time is up
                 asking.cancel()
-                await asyncio.wait({asking})
+                await asyncio.wait({asking}, timeout=LET_GO)
         if asking.cancelled():
             raise Interrupted("an answer came in between")
         return asking.result()

@@ -121,16 +121,15 @@ def _cut(text: str, most: int) -> str:
 def fit(lines: Sequence[str], most: int) -> str:
     """Return lines in ``most`` characters: the oldest are squeezed to facts, then to pictures."""
     kept = [line for line in lines if line]
-
-    def size() -> int:
-        return sum(len(line) + 1 for line in kept) - 1
-
-    for squeeze in (_to_facts, _to_pictures):
-        for place, line in enumerate(kept[:-1] if squeeze is _to_facts else kept):
-            if size() <= most:
-                return "\n".join(kept)
-            kept[place] = squeeze(line)
-        kept = [line for line in kept if line]
+    size = sum(len(line) + 1 for line in kept) - 1
+    for squeeze, last in ((_to_facts, len(kept) - 1), (_to_pictures, len(kept))):
+        for place in range(last):
+            if size <= most:
+                break
+            shorter = squeeze(kept[place])
+            size -= len(kept[place]) - len(shorter)
+            kept[place] = shorter
+    kept = [line for line in kept if line]
     text = "\n".join(kept)
     if len(text) <= most:
         return text

@@ -19,7 +19,7 @@ from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParall
 
 from bot.citations import cite
 from bot.compose import Budget, Older, Shown, compose, estimate_tokens
-from bot.condense import StandAlone, lost, rewrite, stand_alone
+from bot.condense import READ_CHARS, StandAlone, lost, rewrite, stand_alone
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
     Cited,
@@ -117,7 +117,8 @@ class Steps:
         """Have a follow-up question written anew by the model, or else by its history's words."""
         turns, seconds = state.conversation.turns, self.parts.settings.condense_seconds
         why = ""
-        if turns and state.question and not state.pictures and seconds and self._is_model:
+        short = 0 < len(state.question) <= READ_CHARS  # a longer one says what it is about
+        if turns and short and not state.pictures and seconds and self._is_model:
             try:
                 with self.parts.summariser.standing_back():
                     text = await rewrite(

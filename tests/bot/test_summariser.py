@@ -157,6 +157,25 @@ async def test_a_damaged_summary_is_said_and_made_anew(open_bot: Any, aside_chat
         assert (await history.recaps("c"))[-1].text.startswith("Boats.")
 
 
+async def test_a_long_conversation_without_a_summary_gets_one_also_while_turns_go_on(
+    open_bot: Any,
+) -> None:
+    """Turns that came after it was put on the list do no harm; the newest have lines."""
+    async with open_bot() as bot:
+        history = bot.parts.history
+        for number in range(300):
+            turn = Turn(str(number), Message(f"boat {number}00?"), Message("Aye."), number)
+            await history.save("c", turn)
+        bot.parts.summariser.offer(Job("c", 295, (290,), 3000))
+        await bot.parts.summariser.settled()
+        (recap,) = await history.recaps("c")
+        assert bot.parts.summariser.trouble("c") == ""
+    assert recap.turns == 290
+    assert recap.text.split("\n")[-1] == "Turn 290: boat 28900? — Aye."
+    assert "Turn 1:" not in recap.text
+    assert len(recap.text) <= 3000
+
+
 class NoHistory:
     """Keeps nothing, and says that it is gone; counts how often it is asked."""
 
