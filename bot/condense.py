@@ -36,7 +36,7 @@ STEP = 0.5
 READ_TURNS, READ_CHARS = 3, 400
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*", re.UNICODE)
-_CANDIDATES = 64  # words of which the rarest are looked for
+_CANDIDATES = 32  # words of which the rarest are looked for
 _LONGEST = 4000  # characters of a message in which they are looked for
 
 #: A question with this many words of its own, or more, is left as it is

@@ -202,7 +202,7 @@ class Steps:
         numbers = _pictures_in(state.evidence) if able.pictures else []
         shown = await asyncio.to_thread(self._pictures_to_show, state, numbers[:most])
         model, exact = self.parts.model, able.counts_tokens
-        recaps, damaged = await self._recaps(state)
+        older, damaged = await self._older(state)
         prompt = await asyncio.to_thread(
             compose,
             state.question or PICTURE_QUESTION,
@@ -221,7 +221,7 @@ class Steps:
             {p.number: p for p in state.conversation.pictures},
             pictures_left=len(numbers) - len(shown),
             turns_before=state.conversation.total - len(state.conversation.turns),
-            older=Older(recaps, self.parts.summary, settings.summary_chars),
+            older=older,
         )
         notices = [] if able.reads_evidence else [*damaged, *prompt.notices]  # it reads all of it
         side = settings.picture_side
@@ -237,16 +237,18 @@ class Steps:
             yield Notice(text)
         yield replace(state, prompt=prompt, notices=(*state.notices, *notices))
 
-    async def _recaps(self, state: TurnState) -> tuple[tuple[Recap, ...], list[str]]:
-        """Return the stored summaries of older turns, and what is to be said of them."""
+    async def _older(self, state: TurnState) -> tuple[Older | None, list[str]]:
+        """Return what there is of older turns for the prompt, and what is to be said of it."""
         if not self._is_model or not state.conversation.turns:
-            return (), []
+            return None, []
         trouble = self.parts.summariser.trouble(state.conversation_id)
         said = [f"the last summary of older turns: {trouble}"] if trouble else []
+        recaps: tuple[Recap, ...] = ()
         try:
-            return await self.parts.history.recaps(state.conversation_id), said
+            recaps = await self.parts.history.recaps(state.conversation_id)
         except HistoryDamaged as error:
-            return (), [*said, str(error)]
+            said.append(str(error))
+        return Older(recaps, self.parts.summary, self.parts.settings.summary_chars), said
 
     def _pictures_to_show(self, state: TurnState, numbers: list[int]) -> list[Shown]:
         """Return the pictures of these numbers of the evidence, small enough for a model."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from retrievers.evidence import Kind, Query, Vectors
 from retrievers.library import Library
-from retrievers.runs import EvidenceRetriever, Run
+from retrievers.runs import CONTEXT_SHARE, EvidenceRetriever, Run
 from retrievers.vectors import Distance, VectorIndex
 
 
@@ -37,7 +37,7 @@ class PictureRetriever(EvidenceRetriever):
         if query.picture_words:
             runs["words_picture"] = self._words(query.picture_words)
         if query.context:
-            runs["words_context"] = self._words(query.context)
+            runs["words_context"] = self._words(query.context, CONTEXT_SHARE)
         dense: dict[str, tuple[VectorIndex, Vectors]] = {}
         for name, space, index in (
             ("words_dense", "text", self.words_index),

@@ -12,7 +12,7 @@ from typing import Any
 
 from retrievers.evidence import Kind, Query
 from retrievers.library import Library
-from retrievers.runs import EvidenceRetriever, Run
+from retrievers.runs import CONTEXT_SHARE, EvidenceRetriever, Run
 from retrievers.vectors import Distance, VectorIndex
 
 
@@ -33,7 +33,7 @@ class TextRetriever(EvidenceRetriever):
         if query.picture_words:
             runs["bm25_picture"] = self._words(query.picture_words)
         if query.context:
-            runs["bm25_context"] = self._words(query.context)
+            runs["bm25_context"] = self._words(query.context, CONTEXT_SHARE)
         if "text" in query.vectors:
             rows = query.vectors["text"]
             runs["dense"] = self._nearest(self.index, rows)
