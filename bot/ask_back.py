@@ -88,6 +88,17 @@ def pending(turns: Sequence[Turn]) -> Asked | None:
         return None
 
 
+def question_of(turn: Turn) -> str:
+    """Return what a turn asked: the question that had waited, where a person only said "2"."""
+    waited = turn.ledger.get("question")
+    return waited if isinstance(waited, str) and waited else turn.question.text
+
+
+def said_in(turn: Turn) -> str:
+    """Return what a turn answered: nothing, where it asked back which picture was meant."""
+    return "" if turn.ledger.get("asks") else turn.answer.text
+
+
 def words_of(asking: Asked, pictures: Sequence[PictureRef]) -> str:
     """Return the question that asks back, in the language of the one that waits."""
     known = {picture.number: picture for picture in pictures}

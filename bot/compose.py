@@ -1,11 +1,11 @@
 """Evidence and history become the messages that a model reads, within its budget of tokens.
 
-What does not fit is left out, worst evidence and oldest turns first, and said in a notice. Content
-(sources, file names, captions) is quoted: it can neither close its quotation nor open another.
-Prompts of one conversation begin alike (system, older turns without their evidence), so that a
-model which keeps what it has read reads only what is new; turns are therefore dropped several at a
-time. Knows nothing of how evidence was found or which model will read it; what it needs of the
-model comes in as a :class:`Budget`.
+What does not fit is left out, worst evidence and oldest turns first, and said in a notice; see
+:mod:`bot.earlier` for what stands in the place of older turns. Content (sources, file names,
+captions) is quoted: it can neither close its quotation nor open another. Prompts of one
+conversation begin alike (system, older turns without their evidence), so that a model which keeps
+what it has read reads only what is new. Knows nothing of how evidence was found or which model
+will read it; what it needs of the model comes in as a :class:`Budget`.
 """
 
 import base64
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from bot.citations import MARK
+from bot.earlier import Earlier, Older
 from bot.notes import Notes, quote
 from bot.show import source_name
 from memory.messages import PictureRef, Turn
@@ -80,13 +80,16 @@ class Composition:
     """Messages for the model; ``kept`` and ``shown`` are the evidence numbers (from 1) in them.
 
     ``captioned`` are the lasting numbers of the conversation's pictures of which only the captions
-    are in them."""
+    are in them; ``first`` is how many turns are not in them, ``fitting`` how many would have
+    fitted."""
 
     messages: tuple[BaseMessage, ...]
     kept: frozenset[int]
     shown: frozenset[int]
     notices: tuple[str, ...]
     captioned: tuple[int, ...] = ()
+    first: int = 0
+    fitting: int = 0
 
 
 def estimate_tokens(text: str) -> int:
@@ -104,8 +107,10 @@ def compose(
     references: Mapping[int, PictureRef] | None = None,
     pictures_left: int = 0,
     turns_before: int = 0,
+    older: Older | None = None,
 ) -> Composition:
     """Return the messages: system, as many last turns as fit, then sources, pictures, question.
+    What is known of turns before these (``older``) stands at the beginning of the first of them.
 
     ``pictures`` come in order of importance; ``pictures_left`` is how many more there are, which
     could not be shown in any case; ``turns_before`` is how many turns came before ``history``.
@@ -114,8 +119,8 @@ def compose(
     alone is left to the model to refuse.
     """
     budget = replace(budget, count=cache(budget.count))
-    notes = Notes(references or {})
-    draft = _Draft(question, prompts, notes)
+    earlier = Earlier(history, turns_before, Notes(references), older)
+    draft = _Draft(question, prompts, earlier)
     room = budget.tokens - budget.count(draft.system) - budget.count(question) - 64
     draft = replace(draft, shown=_fit_pictures(pictures, room // 2, budget))
     room -= sum(budget.of_picture(picture) for picture in draft.shown)
@@ -123,7 +128,7 @@ def compose(
         draft, sources=_fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
     )
     room -= sum(budget.count(block) for block in draft.blocks)
-    draft = replace(draft, turns=_fit_turns(history, room, budget, turns_before, notes))
+    draft = replace(draft, earlier=earlier.fitted(room, budget.count))
     messages = draft.messages()
     while budget.whole is not None and budget.whole(messages) > budget.tokens:
         smaller = draft.smaller()
@@ -133,8 +138,9 @@ def compose(
     notices = _notices(
         (len(draft.sources), len(evidence)),
         (len(draft.shown), len(pictures) + pictures_left),
-        (len(draft.turns), len(history)),
+        (draft.earlier.kept, len(history)),
     )
+    notices = (*notices, *draft.earlier.recalled()[1])
     if any(source.cut for source in draft.sources):
         notices = ("the best piece of evidence was too long for the prompt, and was cut", *notices)
     return Composition(
@@ -142,9 +148,11 @@ def compose(
         kept=frozenset(source.number for source in draft.sources),
         shown=frozenset(picture.number for picture in draft.shown),
         notices=notices,
-        captioned=notes.only(
-            draft.turns, [evidence[p.number - 1] for p in draft.shown if evidence]
+        captioned=earlier.notes.only(
+            draft.earlier.turns, [evidence[p.number - 1] for p in draft.shown if evidence]
         ),
+        first=draft.earlier.first,
+        fitting=earlier.fitting(room, budget.count),
     )
 
 
@@ -172,10 +180,9 @@ class _Draft:
 
     question: str
     prompts: Prompts
-    notes: Notes
+    earlier: Earlier
     sources: tuple[_Source, ...] = ()
     shown: tuple[Shown, ...] = ()
-    turns: tuple[Turn, ...] = ()
 
     @property
     def system(self) -> str:
@@ -189,19 +196,20 @@ class _Draft:
         words = self.prompts.question.render(
             sources="\n".join(self.blocks), question=self.question
         ).strip()
-        return [
-            SystemMessage(self.system),
-            *_history_messages(self.turns, self.notes),
-            HumanMessage(_parts(words, self.shown) if self.shown else words),
-        ]
+        block = self.earlier.recalled()[0]
+        history = self.earlier.messages(block)
+        if block and not history:
+            words = f"{block}\n\n{words}"
+        last = HumanMessage(_parts(words, self.shown) if self.shown else words)
+        return [SystemMessage(self.system), *history, last]
 
     def smaller(self) -> "_Draft | None":
-        """Leave out the worst of several sources, else half of the turns, else the last picture,
-        else half of the last source; None when nothing is left."""
+        """Leave out the worst of several sources, else half of the turns, else their summary, else
+        the last picture, else half of the last source; None when nothing is left."""
         if len(self.sources) > 1:
             return replace(self, sources=self.sources[:-1])
-        if self.turns:
-            return replace(self, turns=self.turns[(len(self.turns) + 1) // 2 :])
+        if earlier := self.earlier.smaller():
+            return replace(self, earlier=earlier)
         if self.shown:
             return replace(self, shown=self.shown[:-1])
         if not self.sources:
@@ -249,36 +257,6 @@ def _label(item: Evidence) -> str:
 def _body(item: Evidence) -> str:
     head = f"{item.heading}\n" if item.heading else ""
     return f"{head}{item.text}".strip() or "(a picture without words)"
-
-
-def _fit_turns(
-    history: Sequence[Turn], room: int, budget: Budget, before: int, notes: Notes
-) -> tuple[Turn, ...]:
-    """Return the last turns, more than half of those that fit when not all do.
-
-    The first of them is the same for several turns on end: it moves by a power of two.
-    """
-    fitting = 0
-    for turn in reversed(history):
-        room -= budget.count(turn.question.text) + budget.count(turn.answer.text) + 16
-        room -= sum(budget.count(note) for note in notes.of(turn))
-        if room < 0:
-            break
-        fitting += 1
-    if fitting < len(history) or before:
-        step = 1 << max(0, (fitting // 2).bit_length() - 1)
-        fitting -= -(before + len(history) - fitting) % step
-    return tuple(history[len(history) - fitting :])
-
-
-def _history_messages(turns: Sequence[Turn], notes: Notes) -> list[BaseMessage]:
-    """Earlier turns, without their evidence: their marks would point at this turn's sources."""
-    messages: list[BaseMessage] = []
-    for turn in turns:
-        words = "\n".join([*notes.of(turn), quote(turn.question.text)]).strip()
-        messages.append(HumanMessage(words or "(nothing)"))
-        messages.append(AIMessage(quote(MARK.sub("", turn.answer.text)).strip() or "(nothing)"))
-    return messages
 
 
 def _parts(words: str, shown: Sequence[Shown]) -> list[str | dict[str, object]]:

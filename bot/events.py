@@ -110,8 +110,9 @@ class Answer:
     ``evidence`` is the ledger: everything that was found, best first; ``references`` belongs to it
     and says which words of the question meant which pictures. ``timings`` are milliseconds
     by step of the turn, and ``"total"``. ``found`` is false when the answer says that nothing in
-    the sources answers. ``media`` fetches a cited picture while the bot is open; without it an
-    answer shows its words only.
+    the sources answers. ``searched`` is what was searched for where earlier turns were needed to
+    understand the question, and who made that of it. ``media`` fetches a cited picture while the
+    bot is open; without it an answer shows its words only.
     """
 
     text: str
@@ -125,6 +126,7 @@ class Answer:
     turn: str = ""
     model: str = ""
     found: bool = True
+    searched: str = ""
     media: Callable[[Citation], bytes] | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -132,6 +134,7 @@ class Answer:
         return {
             "text": self.text,
             "question": self.question,
+            "searched": self.searched,
             "found": self.found,
             "citations": [c.to_json() for c in self.citations],
             "evidence": [e.to_json() for e in self.evidence],

@@ -80,7 +80,7 @@ def asking_back(state: TurnState) -> TurnState:
     return replace(
         state,
         asks=asks,
-        prompt=Composition((), frozenset(), frozenset(), ()),
+        prompt=Composition((), frozenset(), frozenset(), (), fitting=len(state.conversation.turns)),
         reply=AIMessageChunk(
             content=ask_back.words_of(asks, pictures), response_metadata={"found": False}
         ),

@@ -46,9 +46,18 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         conversation=state.conversation_id,
         turn=state.id,
         model=_NO_MODEL if state.asks else parts.model_name,
+        searched=searched(state),
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
         media=partial(_media, parts.library, shown),
     )
+
+
+def searched(state: TurnState) -> str:
+    """Return what was searched for in place of the question, and by whom; else nothing."""
+    if not state.how:
+        return ""
+    about = f" (and, counting less: {state.query.context})" if state.query.context else ""
+    return f"{state.query.text}{about}; {state.how}"
 
 
 def _references(state: TurnState) -> tuple[Referred, ...]:
@@ -88,6 +97,8 @@ def record(state: TurnState, answer: Answer) -> Turn:
             "model": answer.model,
             "found": answer.found,
             "query": state.query.text,
+            "context": state.query.context,
+            "how": state.how,
             "about": state.about,
             "references": [referred.to_json() for referred in answer.references],
             **({"asks": state.asks.to_json()} if state.asks else {}),

@@ -17,14 +17,18 @@ from bot.compose import Composition, Prompts
 from bot.events import Citation
 from bot.models.choose import Capabilities
 from bot.settings import Settings
+from bot.summariser import Summariser
 from memory.history import History
 from memory.messages import Conversation, PictureRef
 from memory.recall import Reference
+from prompts import Prompt
 from retrievers.encoders import Encoder
 from retrievers.evidence import Evidence, Line, Query
 from retrievers.imaging import DecodedPicture
 from retrievers.library import Library
 
+#: What a turn of pictures alone asks
+PICTURE_QUESTION = "What is this?"
 #: Characters of a caption, of a file name, and of the name of a person who sent a picture, at most
 CAPTION, NAME, SENDER = 120, 200, 64
 _JOINERS = "\u200c\u200d"  # of letters and of emoji
@@ -50,6 +54,10 @@ class Parts:
     model_name: str
     capabilities: Capabilities
     prompts: Prompts
+    condense: Prompt
+    summary: Prompt
+    summarise: Prompt
+    summariser: Summariser
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,9 @@ class TurnState:
     said: str = ""
     reference: Reference = field(default_factory=Reference)
     asks: Asked | None = None
-    # 2 encode
+    # 2 encode: what is searched for, and who made it of the question
     query: Query = field(default_factory=Query)
+    how: str = ""
     # 3 retrieve: what the picture shows, by the words of the library's own; 4 fuse
     about: str = ""
     found: Mapping[str, list[Evidence]] = field(default_factory=dict)

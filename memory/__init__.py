@@ -16,7 +16,7 @@ from memory.errors import (
 )
 from memory.found import Found, SearchResult
 from memory.history import History
-from memory.messages import Conversation, Message, PictureRef, Summary, Turn
+from memory.messages import Conversation, Message, PictureRef, Recap, Summary, Turn
 
 if TYPE_CHECKING:
     from memory.embedded import EmbeddedRedis
@@ -37,6 +37,7 @@ __all__ = [
     "Message",
     "PictureNotFound",
     "PictureRef",
+    "Recap",
     "RedisChatMessageHistory",
     "RedisHistory",
     "Reference",

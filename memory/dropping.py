@@ -1,5 +1,6 @@
 """Takes one picture out of a conversation: its reference, its caption and its pixels.
 
+The summaries of older turns go with it, since they may tell what it showed; they are made anew.
 Its number is noted as dropped in the same transaction, so that it never returns and what still
 speaks of it can say why it is gone. The pictures that stay get another holder (a new *life* of the
 conversation, see ``memory/pictures.py``): a turn with the very same picture that is just being
@@ -12,7 +13,7 @@ from typing import Any
 
 from redis.exceptions import WatchError
 
-from memory import assembly
+from memory import assembly, summaries
 from memory.pictures import TRIES, PictureStore, server_time
 
 
@@ -44,6 +45,7 @@ async def drop(
             pipe.hdel(key, str(number))
             pipe.hset(key, "dropped", ",".join(map(str, dropped)))
             pipe.hset(meta, "dropped", 1)
+            pipe.hdel(meta, summaries.FIELD)
             if known:
                 pipe.hset(key, "life", life)
             try:

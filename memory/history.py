@@ -1,10 +1,10 @@
 """The seam behind which conversations are kept; the turn knows nothing else of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from memory.found import SearchResult
-from memory.messages import Conversation, PictureRef, Summary, Turn
+from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 
 if TYPE_CHECKING:
     from memory.langchain_history import RedisChatMessageHistory
@@ -65,6 +65,25 @@ class History(Protocol):
 
         Its number never returns; what was said stays. ``PictureNotFound`` when there is none.
         """
+        ...
+
+    async def recaps(self, conversation: str) -> tuple[Recap, ...]:
+        """Return the summaries of a conversation's first turns, those of fewer turns first.
+
+        Raises ``HistoryDamaged`` when they cannot be read.
+        """
+        ...
+
+    async def save_recaps(
+        self,
+        conversation: str,
+        recaps: Sequence[Recap],
+        before: Sequence[Recap],
+        start: int,
+        covered: Sequence[Turn],
+        dropped: Sequence[int] = (),
+    ) -> bool:
+        """Store ``recaps`` in place of ``before``; see :func:`memory.summaries.write`."""
         ...
 
     async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:

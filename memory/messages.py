@@ -157,3 +157,20 @@ class Summary:
     turns: int
     pictures: int
     updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recap:
+    """What a conversation's first ``turns`` turns come to, in a few words."""
+
+    turns: int
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {"turns": self.turns, "text": self.text}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Recap":
+        """Read what :meth:`to_json` wrote."""
+        return cls(turns=int(value["turns"]), text=str(value["text"]))

@@ -8,7 +8,8 @@ Knows nothing of connections. Tenants and conversation ids are percent-encoded, 
                                               ever given; life -> what holds its pictures;
                                               dropped -> the numbers that were dropped
     bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; turns -> how many were written;
-                                              dropped -> 1 once a picture was
+                                              dropped -> 1 once a picture was;
+                                              recaps -> record of the summaries of older turns
     bifocal:p:{TENANT:SHA256}:bytes           a picture's encoded bytes
     bifocal:p:{TENANT:SHA256}:holders         sorted set: CONVERSATION/LIFE by time of the hold (s)
     bifocal:t:{TENANT}:conversations          sorted set: CONVERSATION by time of the last turn (s)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from redis import exceptions as rx
 from redis.asyncio import Redis
 
-from memory import assembly, removal
+from memory import assembly, removal, summaries
 from memory.client import Link, explain
 from memory.completing import complete
 from memory.dropping import drop
@@ -42,7 +42,7 @@ from memory.errors import (
 )
 from memory.found import SearchResult
 from memory.history import Follow
-from memory.messages import Conversation, PictureRef, Summary, Turn
+from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore, highest, server_time
 from memory.records import (
     conversation_key,
@@ -334,6 +334,29 @@ class RedisHistory:
 
         if number in assembly.dropped({b"dropped": await self._read(work)}):
             raise PictureNotFound(f"picture {number} of conversation {conversation!r} was dropped")
+
+    async def recaps(self, conversation: str) -> tuple[Recap, ...]:
+        """See ``History.recaps``."""
+        return await self._read(
+            lambda client: summaries.read(client, self._key(conversation, "meta"))
+        )
+
+    async def save_recaps(
+        self,
+        conversation: str,
+        recaps: Sequence[Recap],
+        before: Sequence[Recap],
+        start: int,
+        covered: Sequence[Turn],
+        dropped: Sequence[int] = (),
+    ) -> bool:
+        """See ``History.save_recaps``."""
+        turns, meta, pictures = (self._key(conversation, p) for p in ("turns", "meta", "pictures"))
+        return await self._write(
+            lambda client: summaries.write(
+                client, (turns, meta, pictures), recaps, before, start, covered, dropped
+            )
+        )
 
     async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
         """See ``History.conversations``. Asks for 500 at a time."""

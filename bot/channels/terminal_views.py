@@ -100,6 +100,8 @@ def print_why(console: Console, answer: Answer | None) -> None:
     console.print(table)
     for referred in answer.references:
         console.print(Text(_meaning(referred)))
+    if answer.searched:
+        console.print(f"[dim]searched for: {escape(plain(answer.searched))}[/]")
     spent = ", ".join(f"{name} {ms:.0f} ms" for name, ms in answer.timings.items())
     console.print(f"[dim]written by {escape(answer.model)}; {spent}[/]")
     for notice in answer.notices:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memory.errors import HistoryDamaged, PictureNotFound
-from memory.messages import PictureRef, Turn
+from memory.messages import PictureRef, Recap, Turn
 from memory.records import conversation_key, picture_key
 from memory.redis_history import RedisHistory
 
@@ -79,6 +79,25 @@ async def test_pixels_stay_while_another_number_or_conversation_has_them(
     assert await history.picture("d", 1) == b"same"
     await history.drop("d", 1)
     assert not await stored(history, sha)
+
+
+async def test_the_summary_goes_with_the_picture_and_one_that_was_being_made_is_not_stored(
+    history: RedisHistory, make_turn: MakeTurn, make_picture: MakePicture
+) -> None:
+    """It may tell what the picture showed; one made after the drop is stored."""
+    for number in (1, 2, 3):
+        await send(history, "c", make_picture, make_turn, number, b"%d" % number * 9)
+    read = await history.load("c")
+    told = [Recap(2, "picture 1 (a dog), picture 2 (a cat)")]
+    assert await history.save_recaps("c", told, (), 0, read.turns[:2], read.dropped)
+    await history.drop("c", 1)
+    assert await history.recaps("c") == ()
+    assert not await history.save_recaps("c", told, (), 0, read.turns[:2], read.dropped)
+    assert await history.recaps("c") == ()
+    read = await history.load("c")
+    told = [Recap(2, "picture 1 (no longer there), picture 2 (a cat)")]
+    assert await history.save_recaps("c", told, (), 0, read.turns[:2], read.dropped)
+    assert await history.recaps("c") == tuple(told)
 
 
 async def test_forgetting_and_sweeping_after_a_drop_leave_nothing_behind(
