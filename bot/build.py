@@ -15,6 +15,7 @@ from platformdirs import user_cache_path
 
 from bot.compose import Prompts
 from bot.settings import Settings
+from bot.summariser import Summariser
 from memory.lifetimes import Lifetimes
 from memory.redis_history import RedisHistory
 from prompts import load_prompt
@@ -48,7 +49,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
         raise
     history = await opening
     stack.push_async_callback(history.aclose)
-    return parts(history=history)
+    summariser = Summariser(history, settings.summary_seconds)
+    stack.push_async_callback(summariser.aclose)
+    return parts(history=history, summariser=summariser)
 
 
 def _build_parts(
@@ -93,6 +96,9 @@ def _build_parts(
         model_name=name,
         capabilities=capabilities(model),
         prompts=prompts,
+        condense=load_prompt("condense", settings.prompts),
+        summary=load_prompt("summary", settings.prompts),
+        summarise=load_prompt("summarise", settings.prompts),
     )
 
 

@@ -58,15 +58,17 @@ class AsyncChatBot(AsyncEdits):
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        sender: str = "",
         idempotency_key: str | None = None,
         callbacks: Callbacks = (),
     ) -> AsyncGenerator[Event, None]:
         """Ask, and yield the turn's events as they come (their order: see :mod:`bot.events`).
 
         ``images`` are paths, encoded bytes or PIL images. Without ``conversation`` a new one is
-        begun; its name is in the answer. LangChain ``callbacks`` see every step. The same question
-        with the same ``idempotency_key`` is one turn for a day: a repeat yields the events of the
-        answer that was stored (its text as one token).
+        begun; its name is in the answer. ``sender`` is the name of the person who asks, kept with
+        their pictures so that "the photo that Anna sent" finds them. LangChain ``callbacks`` see
+        every step. The same question with the same ``idempotency_key`` is one turn for a day: a
+        repeat yields the events of the answer that was stored (its text as one token).
 
         Raises ``TurnError``, whose ``stage`` names the step that failed; nothing is saved then.
         Before the turn begins: ``ConversationBusy`` when another turn of the conversation does not
@@ -74,7 +76,7 @@ class AsyncChatBot(AsyncEdits):
         ``KeyReused`` when its key came with another question.
         """
         from bot.taking import name_by_key, take_turn
-        from bot.turn_state import TurnState
+        from bot.turn_state import SENDER, TurnState, one_line
 
         given = await self._take_in(text, images)
         name = conversation or (name_by_key(idempotency_key) if idempotency_key else None)
@@ -83,6 +85,7 @@ class AsyncChatBot(AsyncEdits):
             conversation_id=name or f"c-{uuid.uuid4().hex[:12]}",
             question=text.strip(),
             given=given,
+            sender=one_line(sender, SENDER),
         )
         events = take_turn(self.parts, self._chain, state, idempotency_key, callbacks)
         async with aclosing(events):
@@ -95,6 +98,7 @@ class AsyncChatBot(AsyncEdits):
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        sender: str = "",
         idempotency_key: str | None = None,
         callbacks: Callbacks = (),
     ) -> Answer:
@@ -103,6 +107,7 @@ class AsyncChatBot(AsyncEdits):
             text,
             images=images,
             conversation=conversation,
+            sender=sender,
             idempotency_key=idempotency_key,
             callbacks=callbacks,
         )
@@ -141,6 +146,13 @@ class AsyncChatBot(AsyncEdits):
     async def picture(self, conversation: str, number: int) -> bytes:
         """Return the encoded bytes of a conversation's picture."""
         return await self.parts.history.picture(conversation, number)
+
+    async def drop(self, conversation: str, number: int) -> None:
+        """Take a picture out of a conversation; ``PictureNotFound`` when there is none.
+
+        What was said of it stays, its number never returns.
+        """
+        await self.parts.history.drop(conversation, number)
 
     async def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
         """Return the encoded bytes of the picture that a citation of ``answer`` points at."""
@@ -260,6 +272,7 @@ class ChatBot(Edits):
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        sender: str = "",
         idempotency_key: str | None = None,
         callbacks: Callbacks = (),
     ) -> Iterator[Event]:
@@ -269,6 +282,7 @@ class ChatBot(Edits):
                 text,
                 images=images,
                 conversation=conversation,
+                sender=sender,
                 idempotency_key=idempotency_key,
                 callbacks=callbacks,
             )
@@ -288,6 +302,7 @@ class ChatBot(Edits):
         *,
         images: Sequence[PictureLike] = (),
         conversation: str | None = None,
+        sender: str = "",
         idempotency_key: str | None = None,
         callbacks: Callbacks = (),
     ) -> Answer:
@@ -299,6 +314,7 @@ class ChatBot(Edits):
             text,
             images=images,
             conversation=conversation,
+            sender=sender,
             idempotency_key=idempotency_key,
             callbacks=callbacks,
         )
@@ -330,6 +346,10 @@ class ChatBot(Edits):
     def picture(self, conversation: str, number: int) -> bytes:
         """Return the encoded bytes of a conversation's picture."""
         return self._run(self._bot.picture, conversation, number)
+
+    def drop(self, conversation: str, number: int) -> None:
+        """Take a picture out of a conversation. See :meth:`AsyncChatBot.drop`."""
+        self._run(self._bot.drop, conversation, number)
 
     def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
         """Return the encoded bytes of the picture that a citation of ``answer`` points at."""

@@ -1,22 +1,22 @@
 """Evidence and history become the messages that a model reads, within its budget of tokens.
 
-What does not fit is left out, worst evidence and oldest turns first, and said in a notice. Content
-(sources, file names, captions) is quoted: it can neither close its quotation nor open another.
-Prompts of one conversation begin alike (system, older turns without their evidence), so that a
-model which keeps what it has read reads only what is new; turns are therefore dropped several at a
-time. Knows nothing of how evidence was found or which model will read it; what it needs of the
-model comes in as a :class:`Budget`.
+What does not fit is left out, worst evidence and oldest turns first, and said in a notice; see
+:mod:`bot.earlier` for what stands in the place of older turns. Content (sources, file names,
+captions) is quoted: it can neither close its quotation nor open another. Prompts of one
+conversation begin alike (system, older turns without their evidence), so that a model which keeps
+what it has read reads only what is new. Knows nothing of how evidence was found or which model
+will read it; what it needs of the model comes in as a :class:`Budget`.
 """
 
 import base64
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from bot.citations import MARK
+from bot.earlier import Earlier, Older
+from bot.notes import Notes, quote
 from bot.show import source_name
 from memory.messages import PictureRef, Turn
 from prompts import Prompt
@@ -30,8 +30,6 @@ BYTES_PER_TOKEN = 3
 EVIDENCE_SHARE = 0.7
 
 _LEAST = 200  # characters of the best piece of evidence that are worth showing
-
-_TAG = re.compile(r"<(?=\s*/?\s*source)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +77,19 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Messages for the model; ``kept`` and ``shown`` are the evidence numbers (from 1) in them."""
+    """Messages for the model; ``kept`` and ``shown`` are the evidence numbers (from 1) in them.
+
+    ``captioned`` are the lasting numbers of the conversation's pictures of which only the captions
+    are in them; ``first`` is how many turns are not in them, ``fitting`` how many would have
+    fitted."""
 
     messages: tuple[BaseMessage, ...]
     kept: frozenset[int]
     shown: frozenset[int]
     notices: tuple[str, ...]
+    captioned: tuple[int, ...] = ()
+    first: int = 0
+    fitting: int = 0
 
 
 def estimate_tokens(text: str) -> int:
@@ -102,8 +107,10 @@ def compose(
     references: Mapping[int, PictureRef] | None = None,
     pictures_left: int = 0,
     turns_before: int = 0,
+    older: Older | None = None,
 ) -> Composition:
     """Return the messages: system, as many last turns as fit, then sources, pictures, question.
+    What is known of turns before these (``older``) stands at the beginning of the first of them.
 
     ``pictures`` come in order of importance; ``pictures_left`` is how many more there are, which
     could not be shown in any case; ``turns_before`` is how many turns came before ``history``.
@@ -112,7 +119,8 @@ def compose(
     alone is left to the model to refuse.
     """
     budget = replace(budget, count=cache(budget.count))
-    draft = _Draft(question, prompts, references or {})
+    earlier = Earlier(history, turns_before, Notes(references), older)
+    draft = _Draft(question, prompts, earlier)
     room = budget.tokens - budget.count(draft.system) - budget.count(question) - 64
     draft = replace(draft, shown=_fit_pictures(pictures, room // 2, budget))
     room -= sum(budget.of_picture(picture) for picture in draft.shown)
@@ -120,7 +128,7 @@ def compose(
         draft, sources=_fit_sources(evidence, prompts.source, int(room * EVIDENCE_SHARE), budget)
     )
     room -= sum(budget.count(block) for block in draft.blocks)
-    draft = replace(draft, turns=_fit_turns(history, room, budget, turns_before))
+    draft = replace(draft, earlier=earlier.fitted(room, budget.count))
     messages = draft.messages()
     while budget.whole is not None and budget.whole(messages) > budget.tokens:
         smaller = draft.smaller()
@@ -130,8 +138,9 @@ def compose(
     notices = _notices(
         (len(draft.sources), len(evidence)),
         (len(draft.shown), len(pictures) + pictures_left),
-        (len(draft.turns), len(history)),
+        (draft.earlier.kept, len(history)),
     )
+    notices = (*notices, *draft.earlier.recalled()[1])
     if any(source.cut for source in draft.sources):
         notices = ("the best piece of evidence was too long for the prompt, and was cut", *notices)
     return Composition(
@@ -139,6 +148,11 @@ def compose(
         kept=frozenset(source.number for source in draft.sources),
         shown=frozenset(picture.number for picture in draft.shown),
         notices=notices,
+        captioned=earlier.notes.only(
+            draft.earlier.turns, [evidence[p.number - 1] for p in draft.shown if evidence]
+        ),
+        first=draft.earlier.first,
+        fitting=earlier.fitting(room, budget.count),
     )
 
 
@@ -166,10 +180,9 @@ class _Draft:
 
     question: str
     prompts: Prompts
-    references: Mapping[int, PictureRef]
+    earlier: Earlier
     sources: tuple[_Source, ...] = ()
     shown: tuple[Shown, ...] = ()
-    turns: tuple[Turn, ...] = ()
 
     @property
     def system(self) -> str:
@@ -183,19 +196,20 @@ class _Draft:
         words = self.prompts.question.render(
             sources="\n".join(self.blocks), question=self.question
         ).strip()
-        return [
-            SystemMessage(self.system),
-            *_history_messages(self.turns, self.references),
-            HumanMessage(_parts(words, self.shown) if self.shown else words),
-        ]
+        block = self.earlier.recalled()[0]
+        history = self.earlier.messages(block)
+        if block and not history:
+            words = f"{block}\n\n{words}"
+        last = HumanMessage(_parts(words, self.shown) if self.shown else words)
+        return [SystemMessage(self.system), *history, last]
 
     def smaller(self) -> "_Draft | None":
-        """Leave out the worst of several sources, else half of the turns, else the last picture,
-        else half of the last source; None when nothing is left."""
+        """Leave out the worst of several sources, else half of the turns, else their summary, else
+        the last picture, else half of the last source; None when nothing is left."""
         if len(self.sources) > 1:
             return replace(self, sources=self.sources[:-1])
-        if self.turns:
-            return replace(self, turns=self.turns[(len(self.turns) + 1) // 2 :])
+        if earlier := self.earlier.smaller():
+            return replace(self, earlier=earlier)
         if self.shown:
             return replace(self, shown=self.shown[:-1])
         if not self.sources:
@@ -204,11 +218,6 @@ class _Draft:
         if half < _LEAST:
             return replace(self, sources=())
         return replace(self, sources=(replace(self.sources[0], cut=half),))
-
-
-def quote(text: str) -> str:
-    """Return content so that it cannot end its ``<source>`` nor pass for one."""
-    return _TAG.sub("<\u200b", text)
 
 
 def _fit_pictures(pictures: Sequence[Shown], room: int, budget: Budget) -> tuple[Shown, ...]:
@@ -248,42 +257,6 @@ def _label(item: Evidence) -> str:
 def _body(item: Evidence) -> str:
     head = f"{item.heading}\n" if item.heading else ""
     return f"{head}{item.text}".strip() or "(a picture without words)"
-
-
-def _fit_turns(history: Sequence[Turn], room: int, budget: Budget, before: int) -> tuple[Turn, ...]:
-    """Return the last turns, more than half of those that fit when not all do.
-
-    The first of them is the same for several turns on end: it moves by a power of two.
-    """
-    fitting = 0
-    for turn in reversed(history):
-        room -= budget.count(turn.question.text) + budget.count(turn.answer.text) + 16
-        if room < 0:
-            break
-        fitting += 1
-    if fitting < len(history) or before:
-        step = 1 << max(0, (fitting // 2).bit_length() - 1)
-        fitting -= -(before + len(history) - fitting) % step
-    return tuple(history[len(history) - fitting :])
-
-
-def _history_messages(
-    turns: Sequence[Turn], references: Mapping[int, PictureRef]
-) -> list[BaseMessage]:
-    """Earlier turns, without their evidence: their marks would point at this turn's sources."""
-    messages: list[BaseMessage] = []
-    for turn in turns:
-        notes = [_picture_note(number, references) for number in turn.question.pictures]
-        words = "\n".join([*notes, quote(turn.question.text)]).strip()
-        messages.append(HumanMessage(words or "(nothing)"))
-        messages.append(AIMessage(quote(MARK.sub("", turn.answer.text)).strip() or "(nothing)"))
-    return messages
-
-
-def _picture_note(number: int, references: Mapping[int, PictureRef]) -> str:
-    known = references.get(number)
-    about = f": {quote(known.caption or known.name)}" if known else ""
-    return f"(picture {number}{about})"
 
 
 def _parts(words: str, shown: Sequence[Shown]) -> list[str | dict[str, object]]:

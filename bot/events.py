@@ -81,25 +81,52 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Referred:
+    """A phrase of the question that points at pictures of the conversation, and what it meant.
+
+    ``pictures`` are their lasting numbers; when not ``sure``, those it might have meant. ``shown``
+    are those of them whose pixels were put before the model.
+    """
+
+    phrase: str
+    pictures: tuple[int, ...]
+    sure: bool = True
+    shown: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "phrase": self.phrase,
+            "pictures": list(self.pictures),
+            "sure": self.sure,
+            "shown": list(self.shown),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer: its words, what they rest on, and how it came about.
 
-    ``evidence`` is the ledger: everything that was found, best first. ``timings`` are milliseconds
+    ``evidence`` is the ledger: everything that was found, best first; ``references`` belongs to it
+    and says which words of the question meant which pictures. ``timings`` are milliseconds
     by step of the turn, and ``"total"``. ``found`` is false when the answer says that nothing in
-    the sources answers. ``media`` fetches a cited picture while the bot is open; without it an
-    answer shows its words only.
+    the sources answers. ``searched`` is what was searched for where earlier turns were needed to
+    understand the question, and who made that of it. ``media`` fetches a cited picture while the
+    bot is open; without it an answer shows its words only.
     """
 
     text: str
     question: str = ""
     citations: tuple[Citation, ...] = ()
     evidence: tuple[LedgerEntry, ...] = ()
+    references: tuple[Referred, ...] = ()
     notices: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     conversation: str = ""
     turn: str = ""
     model: str = ""
     found: bool = True
+    searched: str = ""
     media: Callable[[Citation], bytes] | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -107,9 +134,11 @@ class Answer:
         return {
             "text": self.text,
             "question": self.question,
+            "searched": self.searched,
             "found": self.found,
             "citations": [c.to_json() for c in self.citations],
             "evidence": [e.to_json() for e in self.evidence],
+            "references": [r.to_json() for r in self.references],
             "notices": list(self.notices),
             "timings": {k: round(v, 2) for k, v in self.timings.items()},
             "conversation": self.conversation,

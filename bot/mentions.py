@@ -1,42 +1,71 @@
 """Which pictures a question is about, where some came with it and others came before.
 
-What the words say is read by ``memory.recall``; this knows which of the pictures are new. Knows
-nothing of retrieval.
+What the words say is read by ``memory.recall``; this knows which of the pictures are new, and what
+the turn before was about. Knows nothing of retrieval.
 """
 
-import re
 from collections.abc import Sequence
 
-from memory.messages import PictureRef
+from bot.ask_back import chosen, pending
+from memory.messages import Conversation, PictureRef, Turn
 from memory.recall import Reference, refer
-
-#: Words by which people mean a picture from before the one they have just sent
-BACKWARDS = re.compile(r"last|previous|earlier|before|letzt|vorig|上一", re.IGNORECASE)
 
 
 def pictures_meant(
-    question: str, earlier: Sequence[PictureRef], new: Sequence[PictureRef]
-) -> Reference:
-    """Return the pictures that the words point at.
+    question: str,
+    conversation: Conversation,
+    new: Sequence[PictureRef],
+    offered: Sequence[PictureRef] = (),
+    asker: str = "",
+) -> tuple[str, Reference]:
+    """Return what is asked, and the pictures that the words point at.
 
     Where pictures came with the question, "this picture" is one of them, a number or a name may be
-    any, and "the last picture" is the last one before.
+    any, and "the last picture" is the last one before. ``offered`` were shown by earlier answers.
+    Where the turn before asked which picture was meant, and this says it, what is asked is the
+    question that has been waiting.
     """
-    if not new:
-        return refer(question, earlier)
-    meant = refer(question, [*earlier, *new])
-    if meant.ambiguous or not meant.numbers:
-        return Reference((), (), "")
-    if BACKWARDS.search(meant.phrase):
-        return refer(question, earlier)
-    return meant
+    asking = pending(conversation.turns)
+    if asking is not None and not new:
+        reference = chosen(question, asking, conversation.pictures)
+        if reference is not None:
+            return asking.question, reference
+    meant = refer(
+        question,
+        [*conversation.pictures, *new],
+        spoken=spoken_of(conversation.turns),
+        new=[p.number for p in new],
+        offered=offered,
+        asker=asker,
+    )
+    if new and not (meant.numbers or meant.ambiguous):
+        return question, Reference()
+    return question, meant
 
 
-def unclear(reference: Reference) -> list[str]:
-    """Return what is to be asked back, or said, of a reference that names no one picture."""
-    if reference.ambiguous:
-        numbers = " or ".join(str(n) for n in reference.ambiguous)
-        return [f"“{reference.phrase}” may be picture {numbers}: say its number"]
-    if reference.phrase and not reference.numbers:
-        return [f"there is no “{reference.phrase}” in this conversation"]
-    return []
+def spoken_of(turns: Sequence[Turn]) -> tuple[int, ...]:
+    """Return the numbers of the pictures that the last turn was about."""
+    if not turns:
+        return ()
+    return turns[-1].question.pictures or turns[-1].answer.pictures
+
+
+def absent(reference: Reference, dropped: Sequence[int]) -> list[str]:
+    """Return what is to be said of phrases that name a picture which is not there."""
+    said = []
+    for one in reference.found:
+        missing = [n for n in one.named if n not in one.numbers]
+        gone = [n for n in missing if n in dropped]
+        if gone:
+            said.append(f"“{one.phrase}”: picture {_listed(gone)} was dropped")
+        elif missing and one.numbers:
+            said.append(
+                f"“{one.phrase}”: there is no picture {_listed(missing)} in this conversation"
+            )
+        elif one.phrase and not one.numbers:
+            said.append(f"“{one.phrase}”: there is no such picture in this conversation")
+    return said
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:8]))

@@ -9,12 +9,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from bot.events import Answer, Citation, LedgerEntry
+from bot.events import Answer, Citation, LedgerEntry, Referred
 from bot.turn_state import Parts, TurnState
 from memory.messages import Message, Turn
 from retrievers.errors import LibraryError
 from retrievers.evidence import Box, Evidence
 from retrievers.library import Library
+
+_PHRASE = 200  # characters of a phrase that are kept
+_NO_MODEL = "no model"  # wrote the question that asks back
 
 
 def answer_of(state: TurnState, parts: Parts) -> Answer:
@@ -39,13 +42,38 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         question=state.question,
         citations=state.citations,
         evidence=ledger,
+        references=_references(state),
         notices=state.notices,
         timings=state.timings,
         conversation=state.conversation_id,
         turn=state.turn,
-        model=parts.model_name,
+        model=_NO_MODEL if state.asks else parts.model_name,
+        searched=searched(state),
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
         media=partial(_media, parts.library, shown),
+    )
+
+
+def searched(state: TurnState) -> str:
+    """Return what was searched for in place of the question, and by whom; else nothing."""
+    if not state.how:
+        return ""
+    about = f" (and, counting less: {state.query.context})" if state.query.context else ""
+    return f"{state.query.text}{about}; {state.how}"
+
+
+def _references(state: TurnState) -> tuple[Referred, ...]:
+    """Return what each phrase meant, and what of it was put before the model."""
+    assert state.prompt is not None
+    shown = [p.ref.number for n, p in enumerate(state.pictures, 1) if n in state.prompt.shown]
+    return tuple(
+        Referred(
+            phrase=one.phrase[:_PHRASE],
+            pictures=one.numbers,
+            sure=one.sure,
+            shown=tuple(n for n in one.numbers if one.sure and n in shown),
+        )
+        for one in state.reference.found
     )
 
 
@@ -66,7 +94,7 @@ def record(state: TurnState, answer: Answer) -> Turn:
     now = time.time()
     return Turn(
         id=state.turn,
-        question=Message(state.question, tuple(numbers)),
+        question=Message(state.said or state.question, tuple(numbers)),
         answer=Message(answer.text),
         at=again.at if again else now,
         citations=tuple(c.to_json() for c in answer.citations),
@@ -76,8 +104,13 @@ def record(state: TurnState, answer: Answer) -> Turn:
             "model": answer.model,
             "found": answer.found,
             "query": state.query.text,
+            "context": state.query.context,
+            "how": state.how,
             "about": state.about,
             **({"again": now} if again else {}),
+            "references": [referred.to_json() for referred in answer.references],
+            **({"asks": state.asks.to_json()} if state.asks else {}),
+            **({"question": state.question} if state.said else {}),
         },
     )
 
@@ -150,6 +183,13 @@ def renumbered(turn: Turn, moved: Mapping[int, int]) -> Turn:
         {**entry, "id": _moved_id(str(entry["id"]), moved)} for entry in ledger["evidence"]
     ]
     ledger["notices"] = [*ledger["notices"], told(moved)]
+    ledger["references"] = [
+        {**one, **{key: [moved.get(n, n) for n in one[key]] for key in ("pictures", "shown")}}
+        for one in ledger["references"]
+    ]
+    if asks := ledger.get("asks"):
+        numbers = {key: [moved.get(n, n) for n in asks[key]] for key in ("candidates", "numbers")}
+        ledger["asks"] = {**asks, **numbers}
     citations = tuple(
         {
             **citation,
@@ -176,6 +216,14 @@ def follow(answer: Answer, moved: Mapping[int, int]) -> Answer:
         evidence=tuple(
             replace(e, evidence=replace(e.evidence, id=_moved_id(e.evidence.id, moved)))
             for e in answer.evidence
+        ),
+        references=tuple(
+            replace(
+                r,
+                pictures=tuple(moved.get(n, n) for n in r.pictures),
+                shown=tuple(moved.get(n, n) for n in r.shown),
+            )
+            for r in answer.references
         ),
         notices=(*answer.notices, told(moved)),
     )

@@ -77,6 +77,14 @@ class Settings(BaseModel):
     """Longer side, in pixels, of a picture that the model is shown."""
     history_turns: int = Field(default=8, ge=0, le=1000)
     """Earlier turns that are loaded and may be put before the model."""
+    summary_chars: int = Field(default=2000, ge=200, le=100_000)
+    """Characters of the summary that stands for turns that are not put before the model."""
+    summary_seconds: float = Field(default=60, gt=0)
+    """Seconds that the model may take to write it, between answers; after that the turns' own
+    sentences are the summary."""
+    condense_seconds: float = Field(default=1.0, ge=0)
+    """Seconds that the model may take to make a follow-up question stand alone; after that, and
+    with 0 always, the words of earlier turns do."""
     question_chars: int = Field(default=8000, ge=1)
     """Characters of a question at most; longer ones are refused."""
     pictures_per_turn: int = Field(default=8, ge=0, le=64)

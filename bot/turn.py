@@ -9,17 +9,15 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
 
 from bot.citations import cite
-from bot.compose import Budget, Shown, compose, estimate_tokens
-from bot.condense import condense
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
     Cited,
@@ -29,27 +27,27 @@ from bot.events import (
     Notice,
     Token,
 )
-from bot.mentions import pictures_meant, unclear
+from bot.loading import asking_back, recalled, understood
+from bot.mentions import absent
 from bot.models.choose import explain
+from bot.prompting import prompt_for
 from bot.record import answer_of, follow, record, renumbered
+from bot.searching import query_of, read, stood_alone
+from bot.summariser import Job, starts, writer
 from bot.turn_state import (
+    PICTURE_QUESTION,
     Parts,
-    PictureInTurn,
     TurnState,
     caption_of,
-    new_picture,
     shown_evidence,
 )
-from memory.errors import PictureGone
-from memory.messages import PictureRef
-from retrievers.evidence import Evidence, Query
+from retrievers.evidence import Evidence
 from retrievers.fusion import merge
-from retrievers.imaging import encode, read_picture, shrink
 
 #: Cosine in the picture encoder's space from which two pictures show the same thing
 SAME_LOOK = 0.9
-#: What a turn of pictures alone asks
-PICTURE_QUESTION = "What is this?"
+#: Steps that a turn leaves out whose answer asks which picture was meant
+_NOT_WHEN_ASKING = frozenset(("encode", "retrieve", "fuse", "compose", "generate", "cite"))
 
 Flow = AsyncIterator[Event | TurnState]
 Work = Callable[[TurnState], Flow]
@@ -85,66 +83,41 @@ class Steps:
             if state.claim
             else await self.parts.history.load(state.conversation_id, last=kept)
         )
-        first = max((p.number for p in conversation.pictures), default=0) + 1
-        pictures = [new_picture(n, given) for n, given in enumerate(state.given, first)]
-        known = {p.number: p for p in conversation.pictures}
-        gone: list[str] = []
-        own = state.claim.own if state.claim else ()
-        pictures += await self._earlier(state.conversation_id, own, gone)
-        reference = pictures_meant(state.question, conversation.pictures, [p.ref for p in pictures])
-        recalled = [n for n in reference.numbers if n in known]
-        most = max(0, self.parts.settings.pictures_per_turn - len(pictures))
-        earlier = [known[number] for number in recalled[:most]]
-        pictures += await self._earlier(state.conversation_id, earlier, gone)
-        notices = [*conversation.notices, *unclear(reference), *gone]
-        if len(recalled) > most:
-            notices.append(f"only {most} of the {len(recalled)} earlier pictures were looked at")
+        state = await understood(state, conversation, self.parts.library.media)
+        if state.reference.ambiguous:
+            async for item in self._ask_back(state):
+                yield item
+            return
+        most = self.parts.settings.pictures_per_turn
+        pictures, left_out = await recalled(state, self.parts.history, most)
+        gone = absent(state.reference, conversation.dropped)
+        notices = [*state.notices, *gone, *left_out]
         if conversation.total > kept:
             notices.append(f"only the last {kept} of {conversation.total} turns were looked at")
         for text in notices:
             yield Notice(text)
-        yield replace(
-            state, conversation=conversation, pictures=tuple(pictures), notices=tuple(notices)
-        )
+        yield replace(state, pictures=(*state.pictures, *pictures), notices=tuple(notices))
 
-    async def _earlier(
-        self, conversation: str, refs: Iterable[PictureRef], gone: list[str]
-    ) -> list[PictureInTurn]:
-        """Return pictures that the conversation has already; what is not kept any longer is said
-        in ``gone``."""
-        found = []
-        for ref in refs:
-            try:
-                data = await self.parts.history.picture(conversation, ref.number)
-            except PictureGone as error:
-                gone.append(f"{error}; its caption was used" if ref.caption else str(error))
-                continue
-            decoded = await asyncio.to_thread(read_picture, data, name=ref.name)
-            found.append(PictureInTurn(ref, decoded, new=False))
-        return found
+    async def _ask_back(self, state: TurnState) -> Flow:
+        """Answer with the question which picture was meant; the turn goes on with step 8."""
+        unread = tuple(p for p in state.pictures if not p.ref.caption)
+        known = {p.ref.number: p for p in await asyncio.to_thread(read, unread, self.parts)}
+        pictures = tuple(known.get(p.ref.number, p) for p in state.pictures)
+        state = asking_back(replace(state, pictures=pictures))
+        assert state.reply is not None
+        for text in state.notices:
+            yield Notice(text)
+        yield EvidenceFound(())
+        yield Token(str(state.reply.text))
+        yield state
 
     async def encode(self, state: TurnState) -> Flow:
         """2: make vectors of the words and the pictures, and read the writing in the pictures."""
-        text = condense(state.question, state.conversation.turns, has_picture=bool(state.pictures))
-        pictures = await asyncio.to_thread(self._read, state.pictures)
-        query = await asyncio.to_thread(self._encode, text, pictures)
-        yield replace(state, pictures=pictures, query=query)
-
-    def _read(self, pictures: tuple[PictureInTurn, ...]) -> tuple[PictureInTurn, ...]:
-        return tuple(replace(p, lines=self.parts.read_words(p.decoded)) for p in pictures)
-
-    def _encode(self, text: str, pictures: tuple[PictureInTurn, ...]) -> Query:
-        images = tuple(p.decoded.image for p in pictures)
-        look = self.parts.picture_encoder
-        vectors = {}
-        if text:
-            vectors["text"] = self.parts.text_encoder.encode_texts([text], query=True)
-        if text and "text" in look.modalities:
-            vectors["look_text"] = look.encode_texts([text], query=True)
-        if images:
-            vectors["look"] = look.encode_pictures(images)
-        words = " ".join(line.text for p in pictures for line in p.lines)
-        return Query(text=text, pictures=images, picture_words=words, vectors=vectors)
+        asked = await stood_alone(state, self.parts)
+        pictures = await asyncio.to_thread(read, state.pictures, self.parts)
+        query = await asyncio.to_thread(query_of, asked.text, pictures, self.parts)
+        query = replace(query, context=asked.context)
+        yield replace(state, pictures=pictures, query=query, how=asked.how)
 
     async def retrieve(self, state: TurnState) -> Flow:
         """3: let the text and the picture retriever look, side by side.
@@ -155,7 +128,8 @@ class Steps:
         found = await self._side_by_side.ainvoke(state.query)
         about = self._shown_in(found["pictures"])
         if about and state.query.text:
-            named = await asyncio.to_thread(self._encode, f"{state.query.text} {about}", ())
+            words = f"{state.query.text} {about}"
+            named = await asyncio.to_thread(query_of, words, (), self.parts)
             found["named"] = await self.parts.text_retriever.ainvoke(named)
         yield replace(state, about=about, found=found)
 
@@ -182,58 +156,10 @@ class Steps:
 
     async def compose(self, state: TurnState) -> Flow:
         """5: put evidence, pictures and history into messages, within the model's budget."""
-        able, settings = self.parts.capabilities, self.parts.settings
-        most = min(able.max_pictures, settings.pictures_shown)
-        numbers = _pictures_in(state.evidence) if able.pictures else []
-        shown = await asyncio.to_thread(self._pictures_to_show, state, numbers[:most])
-        model, exact = self.parts.model, able.counts_tokens
-        prompt = await asyncio.to_thread(
-            compose,
-            state.question or PICTURE_QUESTION,
-            state.evidence,
-            shown,
-            state.conversation.turns,
-            self.parts.prompts,
-            Budget(
-                tokens=able.context_tokens - settings.answer_tokens,
-                pictures=most,
-                count=model.get_num_tokens if exact else estimate_tokens,
-                picture_tokens=able.picture_tokens,
-                picture_cost=getattr(model, "picture_cost", None),
-                whole=model.get_num_tokens_from_messages if exact else None,
-            ),
-            {p.number: p for p in state.conversation.pictures},
-            pictures_left=len(numbers) - len(shown),
-            turns_before=state.conversation.total - len(state.conversation.turns),
-        )
-        notices = [] if able.reads_evidence else list(prompt.notices)  # it reads all of it
-        side = settings.picture_side
-        large = [p.ref.number for p in state.pictures if max(p.ref.width, p.ref.height) > side]
-        if large and able.pictures:
-            which = ", ".join(map(str, large))
-            notices.append(f"the model was shown picture {which} at {side} pixels")
-        if state.pictures and not able.pictures and not able.reads_evidence:
-            notices.append(
-                f"the model {self.parts.model_name} takes no pictures: it was given their words"
-            )
+        prompt, notices = await prompt_for(state, self.parts)
         for text in notices:
             yield Notice(text)
         yield replace(state, prompt=prompt, notices=(*state.notices, *notices))
-
-    def _pictures_to_show(self, state: TurnState, numbers: list[int]) -> list[Shown]:
-        """Return the pictures of these numbers of the evidence, small enough for a model."""
-        shown = []
-        for number in numbers:
-            item = state.evidence[number - 1]
-            if number <= len(state.pictures):
-                image = state.pictures[number - 1].decoded.image
-            else:
-                data = self.parts.library.media(item.media or "")
-                image = read_picture(data, name=item.source).image
-            small = shrink(image, self.parts.settings.picture_side)
-            data = encode(small, "image/jpeg")
-            shown.append(Shown(number, data, "image/jpeg", small.width, small.height))
-        return shown
 
     async def generate(self, state: TurnState) -> Flow:
         """6: stream the answer's words from the model."""
@@ -251,14 +177,16 @@ class Steps:
         answer = self.parts.model.astream(list(state.prompt.messages), **extra)
         try:
             async with aclosing(answer) as chunks:  # type: ignore[type-var]  # it is a generator
-                while True:
-                    async with asyncio.timeout_at(deadline):  # never across a yield: another task
-                        chunk = await anext(chunks, None)
-                    if chunk is None:
-                        break
-                    reply = reply + chunk  # type: ignore[assignment]
-                    if text := str(chunk.text):
-                        yield Token(text)
+                with self.parts.summariser.standing_back():
+                    while True:
+                        async with asyncio.timeout_at(deadline):  # never across a yield: new task
+                            chunk = await anext(chunks, None)
+                        if chunk is None:
+                            break
+                        whole = not isinstance(chunk, BaseMessageChunk)  # it cannot stream
+                        reply = chunk if whole else reply + chunk  # type: ignore[assignment]
+                        if text := str(chunk.text):
+                            yield Token(text)
             if reply.response_metadata.get("finish_reason") == "time":
                 raise TimeoutError
         except KNOWN_ERRORS:
@@ -308,12 +236,24 @@ class Steps:
             answer = follow(answer, moved)
             yield Notice(answer.notices[-1])
         yield state
+        self._summarise(state)
         yield Done(answer)
 
-
-def _pictures_in(evidence: tuple[Evidence, ...]) -> list[int]:
-    """Return the numbers of the pictures: the turn's own come first, then the library's by rank."""
-    return [n for n, e in enumerate(evidence, 1) if e.kind == "picture" and e.media is not None]
+    def _summarise(self, state: TurnState) -> None:
+        """Have the turns that are about to leave the prompt summed up, beside the turns to come."""
+        assert state.prompt is not None
+        parts, settings = self.parts, self.parts.settings
+        loaded, total = len(state.conversation.turns), state.conversation.total + 1
+        places = starts(
+            state.prompt.first, state.prompt.fitting, loaded, total, settings.history_turns
+        )
+        write = None
+        if not parts.capabilities.reads_evidence:
+            tokens = parts.capabilities.context_tokens
+            write = writer(parts.model, parts.summarise, tokens, settings.summary_chars)
+        parts.summariser.offer(
+            Job(state.conversation_id, total, places, settings.summary_chars, write)
+        )
 
 
 def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
@@ -325,7 +265,7 @@ def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
 
     async def run(items: AsyncIterator[Event | TurnState]) -> Flow:
         async for item in items:
-            if not isinstance(item, TurnState):
+            if not isinstance(item, TurnState) or (item.asks and name in _NOT_WHEN_ASKING):
                 yield item
                 continue
             spent, outputs = 0.0, work(item)

@@ -3,6 +3,8 @@
 Knows nothing of the order of steps; :mod:`bot.turn` does.
 """
 
+import time
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,17 +12,27 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
+from bot.ask_back import Asked
 from bot.compose import Composition, Prompts
 from bot.events import Citation
 from bot.models.choose import Capabilities
 from bot.settings import Settings
+from bot.summariser import Summariser
 from memory.claims import Claim
 from memory.history import History
 from memory.messages import Conversation, PictureRef
+from memory.recall import Reference
+from prompts import Prompt
 from retrievers.encoders import Encoder
 from retrievers.evidence import Evidence, Line, Query
 from retrievers.imaging import DecodedPicture
 from retrievers.library import Library
+
+#: What a turn of pictures alone asks
+PICTURE_QUESTION = "What is this?"
+#: Characters of a caption, of a file name, and of the name of a person who sent a picture, at most
+CAPTION, NAME, SENDER = 120, 200, 64
+_JOINERS = "\u200c\u200d"  # of letters and of emoji
 
 ReadWords = Callable[[DecodedPicture], tuple[Line, ...]]
 Weigh = Callable[[Query], Mapping[str, float]]
@@ -43,6 +55,10 @@ class Parts:
     model_name: str
     capabilities: Capabilities
     prompts: Prompts
+    condense: Prompt
+    summary: Prompt
+    summarise: Prompt
+    summariser: Summariser
 
 
 @dataclass(frozen=True)
@@ -64,11 +80,17 @@ class TurnState:
     question: str
     given: tuple[DecodedPicture, ...] = ()
     claim: Claim | None = None
-    # 1 load
+    sender: str = ""
+    # 1 load; where it asks back which picture was meant, the turn goes on with 8. What the person
+    # said is another thing than the question when it answers what was asked back.
     conversation: Conversation = field(default_factory=lambda: Conversation(""))
     pictures: tuple[PictureInTurn, ...] = ()
-    # 2 encode
+    said: str = ""
+    reference: Reference = field(default_factory=Reference)
+    asks: Asked | None = None
+    # 2 encode: what is searched for, and who made it of the question
     query: Query = field(default_factory=Query)
+    how: str = ""
     # 3 retrieve: what the picture shows, by the words of the library's own; 4 fuse
     about: str = ""
     found: Mapping[str, list[Evidence]] = field(default_factory=dict)
@@ -88,7 +110,7 @@ class TurnState:
         return self.claim.again.id if self.claim and self.claim.again else self.id
 
 
-def new_picture(number: int, given: DecodedPicture) -> PictureInTurn:
+def new_picture(number: int, given: DecodedPicture, sender: str = "") -> PictureInTurn:
     """Return a picture that just came in, under the number that it will keep."""
     ref = PictureRef(
         number=number,
@@ -97,7 +119,9 @@ def new_picture(number: int, given: DecodedPicture) -> PictureInTurn:
         width=given.width,
         height=given.height,
         bytes=len(given.data),
-        name=given.name,
+        name=one_line(given.name, NAME),
+        at=time.time(),
+        who=sender,
     )
     return PictureInTurn(ref, given, new=True)
 
@@ -120,5 +144,17 @@ def shown_evidence(picture: PictureInTurn) -> Evidence:
 
 
 def caption_of(picture: PictureInTurn) -> str:
-    """Return the first writing in the picture, cut short: by it a later turn can speak of it."""
-    return " ".join(line.text for line in picture.lines)[:120]
+    """Return what is known of what a picture shows, else the first writing in it, cut short: by it
+    a later turn can speak of it."""
+    if picture.ref.caption:
+        return picture.ref.caption
+    return one_line(" ".join(line.text for line in picture.lines[:40]), CAPTION)
+
+
+def one_line(text: str, most: int) -> str:
+    """Return ``text`` on one line of ``most`` characters at most, without control characters,
+    lone surrogates, or marks that turn a line around."""
+    kept = (" " if c.isspace() else c for c in text[: 8 * most])
+    hidden = ("Cc", "Cf", "Cs", "Co")
+    shown = "".join(c for c in kept if c in _JOINERS or unicodedata.category(c) not in hidden)
+    return " ".join(shown.split())[:most].rstrip()

@@ -18,6 +18,7 @@ from memory.errors import (
     HistoryUnavailable,
     KeyReused,
     PictureGone,
+    PictureNotFound,
     TurnInFlight,
     TurnNotFound,
     TurnOvertaken,
@@ -25,7 +26,7 @@ from memory.errors import (
 from memory.found import Found, SearchResult
 from memory.history import History
 from memory.lifetimes import Lifetimes
-from memory.messages import Conversation, Message, PictureRef, Summary, Turn
+from memory.messages import Conversation, Message, PictureRef, Recap, Summary, Turn
 
 if TYPE_CHECKING:
     from memory.embedded import EmbeddedRedis
@@ -52,7 +53,9 @@ __all__ = [
     "Message",
     "Once",
     "PictureGone",
+    "PictureNotFound",
     "PictureRef",
+    "Recap",
     "RedisChatMessageHistory",
     "RedisHistory",
     "Reference",

@@ -36,6 +36,12 @@ def numbered(fields: Mapping[bytes, bytes]) -> dict[int, bytes]:
     return {int(name): fields[name] for name in sorted(filter(bytes.isdigit, fields), key=int)}
 
 
+def dropped(fields: Mapping[bytes, bytes]) -> tuple[int, ...]:
+    """Return the numbers of the pictures that a person dropped, ascending."""
+    numbers = fields.get(b"dropped", b"").split(b",")
+    return tuple(sorted(int(number) for number in numbers if number.isdigit()))
+
+
 def hashes(fields: Mapping[bytes, bytes]) -> set[str]:
     """Return the SHA-256 of every picture whose record can be read."""
     refs = (read_picture(record) for record in numbered(fields).values())
@@ -73,7 +79,7 @@ def conversation(
             )
         else:
             pictures.append(ref)
-    return Conversation(name, tuple(turns), tuple(pictures), total, tuple(notices))
+    return Conversation(name, tuple(turns), tuple(pictures), total, tuple(notices), dropped(fields))
 
 
 def younger(found: Conversation, since: float) -> Conversation:

@@ -13,7 +13,7 @@ from typing import Any
 
 from redis import exceptions as rx
 
-from memory import assembly
+from memory import assembly, summaries
 from memory.errors import (
     ConversationExists,
     ConversationNotFound,
@@ -128,7 +128,8 @@ def _queue_removal(
     named: bool,
 ) -> None:
     """Queue the transaction. What was given before (numbers, the token) is not given again, and a
-    title that a person gave stays."""
+    title that a person gave stays. Summaries, which may tell what goes, are made anew."""
+    pipe.hdel(keys["meta"], summaries.FIELD)
     if len(places) == len(turns):
         pipe.unlink(keys["turns"])
         pipe.hdel(keys["meta"], "turns", "title", "named")
@@ -183,7 +184,8 @@ class Copy:
     """Turns and pictures (as they are stored) that become a conversation of their own.
 
     ``pixels`` gives a picture's bytes by its SHA-256, or ``None`` where they are stored already or
-    are gone. ``tell`` is called with how many pictures are done.
+    are gone. ``tell`` is called with how many pictures are done. ``dropped`` are the numbers that
+    are not given again.
     """
 
     store: Store
@@ -193,6 +195,7 @@ class Copy:
     pixels: Pixels
     tell: Callable[[int], None] = lambda _: None
     captions: Mapping[bytes, bytes] = field(default_factory=dict)
+    dropped: Sequence[int] = ()
 
     async def run(self) -> None:
         """Store it, whole or not at all; ``ConversationExists`` when the name is taken."""
@@ -255,8 +258,12 @@ class Copy:
                     pipe.hset(pictures, str(number), record)
             if self.captions:
                 pipe.hset(self.store.key(self.name, "captions"), mapping=self.captions)
-            if self.pictures:
-                pipe.hset(pictures, mapping={"last": max(self.pictures), "life": life})
+            if self.pictures or self.dropped:
+                last = max([*self.pictures, *self.dropped])
+                pipe.hset(pictures, mapping={"last": last, "life": life})
+            if self.dropped:
+                pipe.hset(pictures, "dropped", ",".join(map(str, self.dropped)))
+                pipe.hset(meta, "dropped", 1)
             title = assembly.title(readable[0], ()) if readable else ""
             pipe.hset(
                 meta,
@@ -292,7 +299,8 @@ async def fork(store: Store, conversation: str, name: str, turn: str | None) -> 
         return None
 
     kept = {n: caption for n, caption in captions.items() if n in _names(set(pictures))}
-    await Copy(store, name, records[:count], pictures, stored, captions=kept).run()
+    dropped = assembly.dropped(refs)
+    await Copy(store, name, records[:count], pictures, stored, captions=kept, dropped=dropped).run()
     return count
 
 

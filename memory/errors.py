@@ -6,6 +6,7 @@ HistoryError
 │   └── PictureGone         a picture's bytes are not there; its handle and caption are
 ├── ConversationNotFound    no conversation of that name
 ├── ConversationExists      there is one of that name already
+├── PictureNotFound         the conversation has no picture of that number
 ├── TurnNotFound            the conversation has no turn of that id
 ├── ConversationBusy        another turn is under way; ``retry_after`` says when to ask again
 │   └── TurnInFlight        it is this very question that is being answered
@@ -68,3 +69,7 @@ class TurnOvertaken(HistoryError):
 
 class ArchiveRefused(HistoryError):
     """A file of a conversation is damaged or of another form, or cannot be written."""
+
+
+class PictureNotFound(HistoryError):
+    """The conversation has no picture of that number; it may have been dropped."""

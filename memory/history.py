@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from memory.claims import Claim, Once
 from memory.found import SearchResult
-from memory.messages import Conversation, PictureRef, Summary, Turn
+from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 
 if TYPE_CHECKING:
     from memory.langchain_history import RedisChatMessageHistory
@@ -113,6 +113,32 @@ class History(Protocol):
 
     async def picture(self, conversation: str, number: int) -> bytes:
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
+        ...
+
+    async def drop(self, conversation: str, number: int) -> None:
+        """Take a picture out of a conversation: reference, caption, and bytes nobody else holds.
+
+        Its number never returns; what was said stays. ``PictureNotFound`` when there is none.
+        """
+        ...
+
+    async def recaps(self, conversation: str) -> tuple[Recap, ...]:
+        """Return the summaries of a conversation's first turns, those of fewer turns first.
+
+        Raises ``HistoryDamaged`` when they cannot be read.
+        """
+        ...
+
+    async def save_recaps(
+        self,
+        conversation: str,
+        recaps: Sequence[Recap],
+        before: Sequence[Recap],
+        start: int,
+        covered: Sequence[Turn],
+        dropped: Sequence[int] = (),
+    ) -> bool:
+        """Store ``recaps`` in place of ``before``; see :func:`memory.summaries.write`."""
         ...
 
     async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:

@@ -19,7 +19,9 @@ class PictureRef:
     """A picture of a conversation. ``number`` counts from 1 and never changes or returns.
 
     ``sha256`` names the encoded bytes (``media_type``), ``bytes`` is their count, ``name`` the
-    file name it came under, ``caption`` what is known of what it shows.
+    file name it came under, ``caption`` what is known of what it shows. ``at`` is when it came
+    (seconds since 1970, UTC), ``who`` the name of the person who sent it; 0 and ``""`` when that
+    is not known.
     """
 
     number: int
@@ -31,9 +33,13 @@ class PictureRef:
     sender: Role = "user"
     name: str = ""
     caption: str = ""
+    at: float = 0.0
+    who: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the stored form."""
+        """Return the stored form; what is not known of its coming is left out."""
+        known = {"at": self.at} if self.at else {}
+        named = {"who": self.who} if self.who else {}
         return {
             "n": self.number,
             "sha": self.sha256,
@@ -44,6 +50,8 @@ class PictureRef:
             "by": self.sender,
             "name": self.name,
             "caption": self.caption,
+            **known,
+            **named,
         }
 
     @classmethod
@@ -59,6 +67,8 @@ class PictureRef:
             sender="bot" if value["by"] == "bot" else "user",
             name=str(value["name"]),
             caption=str(value["caption"]),
+            at=float(value.get("at", 0.0)),
+            who=str(value.get("who", "")),
         )
 
 
@@ -122,7 +132,8 @@ class Conversation:
     """What is known of a conversation: its last turns, oldest first, and all of its pictures.
 
     ``total`` counts all turns, also those that were not loaded. A conversation that was never
-    written to is this value, empty: starting one needs no ceremony.
+    written to is this value, empty: starting one needs no ceremony. ``dropped`` are the numbers of
+    pictures that were taken out; they do not return.
     """
 
     id: str
@@ -130,6 +141,7 @@ class Conversation:
     pictures: tuple[PictureRef, ...] = ()
     total: int = 0
     notices: tuple[str, ...] = ()
+    dropped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +157,20 @@ class Summary:
     turns: int
     pictures: int
     updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recap:
+    """What a conversation's first ``turns`` turns come to, in a few words."""
+
+    turns: int
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {"turns": self.turns, "text": self.text}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Recap":
+        """Read what :meth:`to_json` wrote."""
+        return cls(turns=int(value["turns"]), text=str(value["text"]))

@@ -1,139 +1,95 @@
-"""The words by which people point at a picture, in English, German, Chinese: tables, patterns.
+"""Words that point at pictures: what they have in common in every language, and which it is.
 
-Knows nothing of conversations; ``memory/recall.py`` says what each pattern means.
+The tables of a language are in ``memory/phrases_en.py``, ``phrases_de.py`` and ``phrases_zh.py``,
+names of things in ``phrases_things.py``. Knows nothing of conversations.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-ORDINALS = {
-    word: number
-    for number, words in enumerate(
-        (
-            "first erste ersten erstes",
-            "second zweite zweiten zweites",
-            "third dritte dritten drittes",
-            "fourth vierte vierten viertes",
-            "fifth fünfte fünften fünftes",
-            "sixth sechste sechsten sechstes",
-            "seventh siebte siebten siebtes",
-            "eighth achte achten achtes",
-            "ninth neunte neunten neuntes",
-            "tenth zehnte zehnten zehntes",
-            "eleventh elfte elften elftes",
-            "twelfth zwölfte zwölften zwölftes",
-        ),
-        start=1,
-    )
-    for word in words.split()
-}
-CARDINALS = {
-    word: number
-    for number, words in enumerate(
-        (
-            "two zwei beiden couple",
-            "three drei",
-            "four vier",
-            "five fünf",
-            "six sechs",
-            "seven sieben",
-            "eight acht",
-            "nine neun",
-            "ten zehn",
-            "eleven elf",
-            "twelve zwölf",
-        ),
-        start=2,
-    )
-    for word in words.split()
-}
-HAN = {han: number for number, han in enumerate("一二三四五六七八九十", start=1)} | {"两": 2}
-KINDS = {
-    "chart": ("chart", "graph", "plot", "diagram", "diagramm"),
-    "diagram": ("diagram", "diagramm", "schema", "chart"),
-    "screenshot": ("screenshot", "screen"),
-    "drawing": ("drawing", "sketch", "zeichnung"),
-    "painting": ("painting",),
-    "receipt": ("receipt", "invoice", "quittung"),
-    "map": ("map", "karte"),
-    "logo": ("logo",),
-    "scan": ("scan",),
-}
-KIND_OF = {"graph": "chart", "plot": "chart", "sketch": "drawing", "diagramm": "diagram"}
-IDLE = frozenset(
-    "a an and any are as at be by can do does did for from had has have he her here his i in is it "
-    "its me my no not of on one or our she so some than that the their them then there they this "
-    "those to was we were what when where which who will with you your please tell about show "
-    "shows showing shown see look looks say says again just".split()
-)
+from memory import phrases_de as de
+from memory import phrases_en as en
 
-ANY = r"(?:picture|photograph|photo|image|pic|snapshot|bild|bildes|foto|aufnahme|attachment)"
-KIND = r"(?:chart|graph|plot|diagramm?|screenshot|drawing|sketch|painting|receipt|map|logo|scan)"
-NOUN = rf"(?P<noun>{ANY}(?:s|er|ern)?|{KIND}s?)"
-SENT = r"(?:attached |uploaded |sent |shared |posted )?"
-ORD = rf"(?:\d{{1,3}}(?:st|nd|rd|th|\.(?= ?{ANY}))|{'|'.join(ORDINALS)})"
-CARD = rf"(?:\d{{1,2}}|{'|'.join(CARDINALS)})"
-LAST = (
-    r"(?:very last|last|latest|newest|most recent|final|previous|preceding|prior|letzte[ns]?|"
-    r"neueste[ns]?|vorige[ns]?|vorherige[ns]?|vorhergehende[ns]?)"
-)
-BEFORE = r"(?:penultimate|second[- ]to[- ]last|next[- ]to[- ]last|second[- ]last|vorletzte[ns]?)"
-JOIN = r"(?:\s*(?:,|&|\+)\s*|\s*,?\s+(?:and|or|und|oder|with|mit)\s+)"
-# a picture of a document, which is evidence, not part of the conversation
-ELSEWHERE = (
-    r"(?!\s+(?:of|in|on|from|auf|in|aus)\s+(?:(?:the|this|that|my|your|each|every|der|dem|den|jeder)"
-    r"\s+)?(?:\w+\s+)?(?:page|pages|paper|report|document|pdf|article|book|manual|slide|slides|"
-    r"section|chapter|website|deck|seite|bericht|dokument|kapitel)s?\b)"
-)
-SENDER = r"(?:\s+(?:that |which )?(?P<who>i|you|ich|du)\s+(?:have |had |just |'ve )?(?:\w+))?"
+Place = Literal[
+    "", "number", "ordinal", "first", "last", "back", "previous", "before", "penultimate", "all"
+]
+Language = Literal["en", "de", "zh"]
 
 
-def rule(pattern: str) -> re.Pattern[str]:
-    """Return a pattern that begins a word; case does not matter."""
-    return re.compile(rf"(?<![\w.-]){pattern}", re.IGNORECASE)
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A group of words that may point at pictures, taken apart.
+
+    ``start`` and ``end`` are its place in the text. ``kind`` is the kind of picture that its noun
+    names, ``bare`` that it has no noun ("the second one"). ``owner`` is ``"user"`` or ``"bot"``
+    for "I sent" and "you showed", ``names`` are names of who sent it. ``before`` and ``after`` are
+    words that describe it, ahead of and behind the noun. ``numbers`` belong to the places
+    ``number``, ``ordinal`` and ``back`` (from the end); ``count`` is how many ("the last two"), 0
+    when that was not said. A ``weak`` pointer may as well be no pointer. ``shows``: the names may
+    also be of who is in the picture ("das Foto von Anna"); ``either``: they are of several people
+    ("Anna and Ben sent"), otherwise of one. From ``joint`` on, when it is not 0, the
+    text may describe the picture or name another ("the photo with the dog", "… with the map").
+    """
+
+    start: int
+    end: int
+    kind: str = ""
+    bare: bool = False
+    plural: bool = False
+    weak: bool = False
+    place: Place = ""
+    numbers: tuple[int, ...] = ()
+    count: int = 0
+    owner: str = ""
+    names: frozenset[str] = frozenset()
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    shows: bool = False
+    either: bool = False
+    joint: int = 0
 
 
-NUMBERED = rule(
-    rf"{NOUN}\s*(?:no\.?|nr\.?|number|nummer|#|№)?\s*(?P<list>#?\d{{1,3}}"
-    rf"(?:(?:{JOIN}|\s*(?:-|–|to|bis|through)\s*)#?\d{{1,3}})*)"
-    rf"(?!\w|\s*[:.,×%/-]\d|\s*%){ELSEWHERE}"
-)
-SPELLED = rule(rf"{NOUN}\s+(?:no\.?|number|nummer)\s+(?P<word>one|eins|{CARD})\b")
-BARE_NUMBER = rule(r"#(?P<list>\d{1,3})(?!\w)")
-GROUP = rule(
-    rf"(?P<end>first|last|latest|ersten|letzten|previous)\s+(?P<count>{CARD})\s+"
-    rf"{SENT}{NOUN}\b{ELSEWHERE}{SENDER}"
-)
-PENULTIMATE = rule(
-    rf"(?:{BEFORE}\s+(?:{NOUN}|one\b)|(?:{ANY}|one)\s+before\s+(?:last|that|the last)\b)"
-)
-ORDINAL = rule(
-    rf"(?P<list>{ORD}(?:{JOIN}(?:the |das )?{ORD})*)\s+{SENT}{NOUN}\b{ELSEWHERE}{SENDER}"
-)
-ORDINAL_ONE = rule(rf"(?:the|das)\s+(?P<list>{ORD})(?:\s+one)?(?=\s*(?:[.,;:!?)]|$))")
-LATEST = rule(rf"(?P<mine>my |your |mein |meine |dein )?{LAST}\s+{SENT}{NOUN}\b{ELSEWHERE}{SENDER}")
-LATEST_ONE = rule(rf"(?:the|das)\s+{LAST}(?:\s+one)?(?=\s*(?:[.,;:!?)]|$))")
-EVERY = rule(
-    rf"(?P<all>all|every|each|both|alle|allen|jedes|beide|beiden)\s+(?:of\s+)?(?:the |these |those "
-    rf"|my |your |den |diese |meine )?(?P<count>{CARD}\s+)?{SENT}{NOUN}\b{ELSEWHERE}{SENDER}"
-)
-TOLD = rule(
-    rf"(?:the|that|this|das|dem|my|your)\s+(?:{NOUN}|one)\s+(?:of|with|showing|that shows|"
-    r"which shows|that has|that had|where|from|depicting|mit|von)\s+(?P<told>[^.,;:!?\n]+)"
-)
-COMPOUND = rule(rf"(?:the|that|this|my|your)\s+(?P<told>(?:[\w'-]+\s+){{1,3}}){NOUN}\b{ELSEWHERE}")
-DEFINITE = rule(
-    rf"(?P<mine>the|that|this|my|your|das|dem|dieses|diesem|mein|dein)\s+{SENT}{NOUN}\b(?!\s+(?:of|"
-    rf"with|showing)\b){ELSEWHERE}{SENDER}"
-)
+ORDINALS: Mapping[str, int] = {**en.ORDINALS, **de.ORDINALS}
+CARDINALS: Mapping[str, int] = {**en.CARDINALS, **de.CARDINALS}
+NOUNS: Mapping[str, str] = {**en.NOUNS, **de.NOUNS}  #: noun -> kind, "" for any picture
+PLURALS: frozenset[str] = en.PLURALS | de.PLURALS
+THE: frozenset[str] = en.THE | de.THE
+MINE: Mapping[str, str] = {**en.MINE, **de.MINE}
+EACH: frozenset[str] = en.EACH | de.EACH
+BOTH: frozenset[str] = en.BOTH | de.BOTH
+LAST: frozenset[str] = en.LAST | de.LAST
+PREVIOUS: frozenset[str] = en.PREVIOUS | de.PREVIOUS
+PENULTIMATE: frozenset[str] = en.PENULTIMATE | de.PENULTIMATE
+SENT: frozenset[str] = en.SENT | de.SENT
+IDLE = {"en": en.IDLE, "de": de.IDLE, "zh": en.IDLE}
+KINDS: Mapping[str, frozenset[str]] = {k: frozenset(v.split()) for k, v in en.KINDS.items()}
 
-HAN_NOUN = r"(?:图片|照片|相片|图像|图|截图)"
-HAN_NUM = r"(?:\d{1,3}|[一二三四五六七八九]?十[一二三四五六七八九]?|[一二三四五六七八九两])"
-HAN_ORDINAL = re.compile(
-    rf"第\s*(?P<list>{HAN_NUM})\s*(?:[张幅]\s*(?:{HAN_NOUN}|(?![表桌纸床牌票]))|个?{HAN_NOUN})"
-)
-HAN_NUMBERED = re.compile(r"(?:图片|照片)\s*(?:#|号)?\s*(?P<list>\d{1,3})(?!\d)")
-HAN_GROUP = re.compile(rf"(?P<end>前|最后|后)\s*(?P<count>{HAN_NUM})\s*[张幅]\s*{HAN_NOUN}?")
-HAN_LAST = re.compile(
-    r"(?:最后一?|最新的?一?|上一|前一|刚才那)\s*[张幅]\s*(?:图片|照片|相片|图像|图)?"
-)
-HAN_ALL = re.compile(rf"(?:所有的?|全部的?|每[张幅])\s*{HAN_NOUN}")
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def language(text: str) -> Language:
+    """Return the language of a question, as far as its function words tell; English otherwise."""
+    if _HAN.search(text):
+        return "zh"
+    words = [word.lower() for word in _WORD.findall(text)]
+    german = sum(word in de.COMMON or bool(set(word) & set("äöüß")) for word in words)
+    return "de" if german > sum(word in en.COMMON for word in words) else "en"
+
+
+def listed(tokens: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of "3, 5 and 7" or "2 to 4"; a range of more than 100 is cut there."""
+    numbers: list[int] = []
+    through = False
+    for token in tokens[:200]:
+        if token in en.THROUGH or token in de.THROUGH:
+            through = True
+        elif token.isdigit():
+            if through and numbers:
+                numbers.extend(range(numbers[-1] + 1, min(int(token), numbers[-1] + 100) + 1))
+            else:
+                numbers.append(int(token))
+            through = False
+    return tuple(numbers)

@@ -5,11 +5,14 @@ Knows nothing of connections. Tenants and conversation ids are percent-encoded, 
 
     bifocal:c:{TENANT:CONVERSATION}:turns     list of records, oldest first
     bifocal:c:{TENANT:CONVERSATION}:pictures  hash: number -> record; last -> the highest number
-                                              ever given; life -> what holds its pictures
+                                              ever given; life -> what holds its pictures;
+                                              dropped -> the numbers that were dropped
     bifocal:c:{TENANT:CONVERSATION}:captions  hash: number -> time (s) and caption, where captions
                                               have a lifetime
     bifocal:c:{TENANT:CONVERSATION}:meta      hash: title; named -> a person gave the title;
                                               turns -> how many were written;
+                                              dropped -> 1 once a picture was;
+                                              recaps -> record of the summaries of older turns;
                                               fence -> the last token that was given;
                                               cut -> when turns were last removed (s)
     bifocal:c:{TENANT:CONVERSATION}:lease     the turn that is under way; expires

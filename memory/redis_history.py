@@ -19,16 +19,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from redis import exceptions as rx
 from redis.asyncio import Redis
 
-from memory import assembly, edits, removal
+from memory import assembly, edits, removal, summaries
 from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
+from memory.dropping import drop
 from memory.embedded import EmbeddedRedis, Fsync
-from memory.errors import ConversationNotFound, HistoryDamaged, HistoryUnavailable
+from memory.errors import (
+    ConversationNotFound,
+    HistoryDamaged,
+    HistoryUnavailable,
+    PictureNotFound,
+)
 from memory.found import SearchResult
 from memory.history import Follow, Pixels
 from memory.lease import Lease
 from memory.lifetimes import FOREVER, Lifetimes
-from memory.messages import Conversation, PictureRef, Summary, Turn
+from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore
 from memory.reads import loaded, queue_load
 from memory.records import decode_name, encode_name, index_key, pack
@@ -238,6 +244,7 @@ class RedisHistory:
 
         record = await self._read(work)
         if record is None:
+            await self._refuse_dropped(conversation, number)
             raise HistoryDamaged(f"conversation {conversation!r} has no picture {number}")
         ref = assembly.read_picture(record)
         if ref is None:
@@ -246,6 +253,50 @@ class RedisHistory:
                 "send the picture again"
             )
         return await self._pictures.read(ref)
+
+    async def drop(self, conversation: str, number: int) -> None:
+        """See ``History.drop``."""
+
+        async def work(client: Any) -> bool:
+            return await drop(self._store, client, conversation, number)
+
+        # each picture takes a transaction of its own
+        if not await self._write(work, limit=30.0):
+            await self._refuse_dropped(conversation, number)
+            raise PictureNotFound(f"conversation {conversation!r} has no picture {number}")
+
+    async def _refuse_dropped(self, conversation: str, number: int) -> None:
+        """Raise ``PictureNotFound`` if the picture was dropped."""
+
+        async def work(client: Any) -> bytes:
+            found: bytes | None = await client.hget(self._key(conversation, "pictures"), "dropped")
+            return found or b""
+
+        if number in assembly.dropped({b"dropped": await self._read(work)}):
+            raise PictureNotFound(f"picture {number} of conversation {conversation!r} was dropped")
+
+    async def recaps(self, conversation: str) -> tuple[Recap, ...]:
+        """See ``History.recaps``."""
+        return await self._read(
+            lambda client: summaries.read(client, self._key(conversation, "meta"))
+        )
+
+    async def save_recaps(
+        self,
+        conversation: str,
+        recaps: Sequence[Recap],
+        before: Sequence[Recap],
+        start: int,
+        covered: Sequence[Turn],
+        dropped: Sequence[int] = (),
+    ) -> bool:
+        """See ``History.save_recaps``."""
+        turns, meta, pictures = (self._key(conversation, p) for p in ("turns", "meta", "pictures"))
+        return await self._write(
+            lambda client: summaries.write(
+                client, (turns, meta, pictures), recaps, before, start, covered, dropped
+            )
+        )
 
     async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
         """See ``History.conversations``. Asks for 500 at a time."""
@@ -260,18 +311,20 @@ class RedisHistory:
 
         listed = await self._read(names)
         since = self._store.since(self._store.lifetimes.turns)
-        summaries: list[Summary] = []
+        found: list[Summary] = []
         for start in range(0, len(listed), PAGE):
             page = [(decode_name(name.decode()), at) for name, at in listed[start : start + PAGE]]
             facts = await self._read(self._facts([name for name, _ in page]))
             for (name, at), (turns, stored, pictures, first) in zip(page, facts, strict=True):
                 if isinstance(turns, Exception):
-                    summaries.append(Summary(name, "(damaged)", 0, 0, at))
+                    found.append(Summary(name, "(damaged)", 0, 0, at))
                 elif turns:
                     shown = assembly.shown_title(stored, first, since)
-                    count = pictures - 2 if isinstance(pictures, int) and pictures > 2 else 0
-                    summaries.append(Summary(name, shown, turns, count, at))
-        return summaries
+                    dropped = isinstance(stored, list) and stored[2]
+                    others = 3 if dropped else 2  # fields that are no pictures
+                    count = max(0, pictures - others) if isinstance(pictures, int) else 0
+                    found.append(Summary(name, shown, turns, count, at))
+        return found
 
     def _facts(self, names: Sequence[str]) -> Callable[[Redis], Awaitable[list[tuple[Any, ...]]]]:
         ends = self._store.lifetimes.turns is not None
@@ -280,7 +333,7 @@ class RedisHistory:
             pipe = client.pipeline(transaction=False)
             for name in names:
                 pipe.llen(self._key(name, "turns"))
-                pipe.hmget(self._key(name, "meta"), "title", "named")
+                pipe.hmget(self._key(name, "meta"), "title", "named", "dropped")
                 pipe.hlen(self._key(name, "pictures"))
                 if ends:
                     pipe.lindex(self._key(name, "turns"), 0)

@@ -22,7 +22,7 @@ from typing import Any
 
 from redis import exceptions as rx
 
-from memory import assembly
+from memory import assembly, summaries
 from memory.claims import Claim, Once
 from memory.edits import turn_not_found
 from memory.errors import HistoryDamaged, HistoryError, TurnOvertaken
@@ -250,6 +250,7 @@ class Saving:
             pipe.hsetnx(meta, "title", title)
         else:
             pipe.lset(turns, place, pack(turn.to_json()))
+            pipe.hdel(meta, summaries.FIELD)  # they may tell what the turn said before
             if title is not None:
                 pipe.hset(meta, "title", title)
         self.store.queue_pictures(pipe, self.conversation, refs, turn.at)

@@ -13,7 +13,10 @@ from string import Formatter
 #: every prompt, and the names that it must use
 PROMPTS = {
     "answer": frozenset[str](),
+    "condense": frozenset({"turns", "question"}),
     "question": frozenset({"sources", "question"}),
+    "summarise": frozenset({"before", "turns"}),
+    "summary": frozenset({"last", "text"}),
     "source": frozenset({"number", "kind", "name", "text"}),
 }
 

@@ -68,6 +68,7 @@ class Query:
     """A question as retrievers see it: words, pictures, and both as vectors.
 
     ``pictures`` are upright RGB pictures. ``picture_words`` is the writing read from them.
+    ``context`` holds words that say what the question is about, and count less than its own.
     ``vectors`` holds, by space, float32 arrays with one row an item:
 
     - ``"text"``  (1, d): the words, in the text encoder's space
@@ -78,6 +79,7 @@ class Query:
     text: str = ""
     pictures: tuple[Image.Image, ...] = ()
     picture_words: str = ""
+    context: str = ""
     vectors: Mapping[str, Vectors] = field(default_factory=dict)
 
 

@@ -3,9 +3,10 @@
 Knows nothing of FAISS, of SQLite, or of what an id stands for. A *run* is what one way of looking
 found: scores by id, higher is better. Runs are named: ``bm25`` and ``dense`` (passages), ``words``
 and ``words_dense`` (pictures' words), ``bm25_picture`` and ``words_picture`` (what is written in
-the query's pictures), ``look`` and ``look_text`` (what pictures look like). A fusion takes runs by
-name and weights by name, and returns one score by id. Weights are made to sum to 1 over the runs
-that found anything; a run without a weight, or of weight 0, does not count.
+the query's pictures), ``bm25_context`` and ``words_context`` (what the query is about), ``look``
+and ``look_text`` (what pictures look like). A fusion takes runs by name and weights by name, and
+returns one score by id. Weights are made to sum to 1 over the runs that found anything; a run
+without a weight, or of weight 0, does not count.
 
 The default, ``weighted_average``, is the one that measured best (``tests/benchmarks``).
 """
@@ -24,21 +25,33 @@ Weights = Mapping[str, float]
 Fusion = Callable[[Runs, Weights], dict[str, float]]
 
 RUNS = (
-    *("bm25", "dense", "bm25_picture"),
-    *("words", "words_dense", "words_picture", "look", "look_text"),
+    *("bm25", "dense", "bm25_picture", "bm25_context"),
+    *("words", "words_dense", "words_picture", "words_context", "look", "look_text"),
 )
 """The name of every run that there can be."""
 
 SAME_SCALE: Mapping[str, str] = MappingProxyType(
-    {"words": "bm25", "words_dense": "dense", "words_picture": "bm25_picture"}
+    {
+        "words": "bm25",
+        "words_dense": "dense",
+        "words_picture": "bm25_picture",
+        "words_context": "bm25_context",
+    }
 )
 """Runs over pictures whose scores compare with those of a run over passages."""
 
-LEXICAL = frozenset({"bm25", "words", "bm25_picture", "words_picture"})
+LEXICAL = frozenset(
+    {"bm25", "words", "bm25_picture", "words_picture", "bm25_context", "words_context"}
+)
 """Runs of BM25: without an upper bound, and 0 for what shares no word with the query."""
 
 QUERY_PICTURE_WORDS = 0.25
 """What the writing in a query's picture counts beside the query's own words."""
+
+CONTEXT_WORDS = 0.25
+"""What the words that say what the query is about count beside its own: as the writing in a picture
+does. What holds only the former stays behind what holds the latter, so that a change of topic in a
+conversation costs nothing."""
 
 
 def reciprocal_rank(runs: Runs, weights: Weights, k: int = 60) -> dict[str, float]:
@@ -180,6 +193,8 @@ def default_weights(
     cross = picture_encoder is not None and "text" in picture_encoder.modalities
     if query.text:
         weights |= {"bm25": 1 - dense, "words": 1 - dense, "dense": dense, "words_dense": dense}
+        if query.context:
+            weights |= dict.fromkeys(("bm25_context", "words_context"), CONTEXT_WORDS * (1 - dense))
         if cross and picture_encoder is not None:
             weights["look_text"] = picture_encoder.dense_weight
     if query.pictures or "look" in query.vectors:

@@ -5,6 +5,7 @@ metadata, the prose beside it and the writing in it. The runs:
 
 - ``words``          BM25 of the query's words
 - ``words_picture``  BM25 of the writing in the query's pictures, which counts less
+- ``words_context``  BM25 of words that say what the query is about, which count less
 - ``words_dense``    the query's vector in the text encoder's space
 - ``look``           the query's pictures in the picture encoder's space; of several the nearest
 - ``look_text``      the query's words in that space, where its encoder is cross-modal
@@ -14,7 +15,7 @@ from typing import Any
 
 from retrievers.evidence import Kind, Query, Vectors
 from retrievers.library import Library
-from retrievers.runs import EvidenceRetriever, Run
+from retrievers.runs import CONTEXT_SHARE, EvidenceRetriever, Run
 from retrievers.vectors import Distance, VectorIndex
 
 
@@ -35,6 +36,8 @@ class PictureRetriever(EvidenceRetriever):
             runs["words"] = self._words(query.text)
         if query.picture_words:
             runs["words_picture"] = self._words(query.picture_words)
+        if query.context:
+            runs["words_context"] = self._words(query.context, CONTEXT_SHARE)
         dense: dict[str, tuple[VectorIndex, Vectors]] = {}
         for name, space, index in (
             ("words_dense", "text", self.words_index),

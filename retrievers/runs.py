@@ -23,6 +23,8 @@ from retrievers.vectors import VectorIndex
 
 Run = dict[str, float]
 
+CONTEXT_SHARE = 4  #: the run over a query's context brings a quarter of the candidates
+
 
 class EvidenceRetriever(Runnable[Query, list[Evidence]]):
     """A LangChain Runnable from :class:`Query` to evidence of one kind, best first.
@@ -95,8 +97,10 @@ class EvidenceRetriever(Runnable[Query, list[Evidence]]):
             vectors["look_text"] = look.encode_texts([text], query=True)
         return Query(text=text, vectors=vectors)
 
-    def _words(self, text: str) -> Run:
-        return dict(self.library.search_words(text, kind=self.kind, k=self.candidates))
+    def _words(self, text: str, share: int = 1) -> Run:
+        """Return BM25 scores of ``candidates``, or of that part of them."""
+        k = -(-self.candidates // share)
+        return dict(self.library.search_words(text, kind=self.kind, k=k))
 
     def _nearest(self, index: VectorIndex, rows: Vectors) -> Run:
         """Return the nearest to any of ``rows`` ``(n, d)``: the best of its n scores for each."""

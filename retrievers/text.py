@@ -4,6 +4,7 @@ Knows nothing of pictures' looks, of prompts, or of conversations. Its runs:
 
 - ``bm25``          the query's words
 - ``bm25_picture``  the writing in the query's pictures, which counts less
+- ``bm25_context``  words that say what the query is about, which count less
 - ``dense``         the query's vector in the text encoder's space
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 
 from retrievers.evidence import Kind, Query
 from retrievers.library import Library
-from retrievers.runs import EvidenceRetriever, Run
+from retrievers.runs import CONTEXT_SHARE, EvidenceRetriever, Run
 from retrievers.vectors import Distance, VectorIndex
 
 
@@ -31,6 +32,8 @@ class TextRetriever(EvidenceRetriever):
             runs["bm25"] = self._words(query.text)
         if query.picture_words:
             runs["bm25_picture"] = self._words(query.picture_words)
+        if query.context:
+            runs["bm25_context"] = self._words(query.context, CONTEXT_SHARE)
         if "text" in query.vectors:
             rows = query.vectors["text"]
             runs["dense"] = self._nearest(self.index, rows)

@@ -5,6 +5,7 @@ Speaks to a :class:`ChatBot` and a rich console, and knows nothing of how answer
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ HELP = """\
 [bold]/image[/] PATH  attach a picture to your next question (more than once for several)
 [bold]/why[/]         show the evidence behind the last answer
 [bold]/pictures[/]    list this conversation's pictures; [bold]/pictures N[/] shows one
+[bold]/drop[/] N      take picture N out of this conversation
 [bold]/new[/]         begin a new conversation
 [bold]/help[/]        this list
 [bold]/quit[/]        leave (or Ctrl-D)"""
@@ -100,6 +102,8 @@ class Chat:
             print_why(self.console, self.last)
         elif command == "/pictures":
             self._pictures(argument.strip())
+        elif command == "/drop":
+            self._drop(argument.strip())
         elif command == "/new":
             self.conversation = f"chat-{os.urandom(4).hex()}"
             self.attached, self.last = [], None
@@ -134,6 +138,13 @@ class Chat:
             return
         data = self.bot.picture(self.conversation, chosen[0].number)
         print_picture(self.console, picture_of(data, None, 512))
+
+    def _drop(self, argument: str) -> None:
+        if not re.fullmatch(r"[1-9]\d{0,8}", argument):
+            self.console.print(f"[red]/drop {escape(plain(argument))}: give a picture's number[/]")
+            return
+        self.bot.drop(self.conversation, int(argument))
+        self.console.print(f"Dropped picture {argument}; its number will not come back.")
 
 
 def chat_in_json(

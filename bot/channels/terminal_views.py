@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.chatbot import ChatBot
-from bot.events import Answer, Citation
+from bot.events import Answer, Citation, Referred
 from bot.show import picture_of, plain, source_name, where
 from memory.messages import Conversation, PictureRef
 from retrievers.library import Source
@@ -98,10 +98,22 @@ def print_why(console: Console, answer: Answer | None) -> None:
             style="bold" if entry.cited else None,
         )
     console.print(table)
+    for referred in answer.references:
+        console.print(Text(_meaning(referred)))
+    if answer.searched:
+        console.print(f"[dim]searched for: {escape(plain(answer.searched))}[/]")
     spent = ", ".join(f"{name} {ms:.0f} ms" for name, ms in answer.timings.items())
     console.print(f"[dim]written by {escape(answer.model)}; {spent}[/]")
     for notice in answer.notices:
         console.print(f"[yellow]Note:[/] {escape(plain(notice))}")
+
+
+def _meaning(referred: Referred) -> str:
+    numbers = ", ".join(map(str, referred.pictures)) or "none of this conversation"
+    verb = "is" if referred.sure else "may be"
+    shown = ", ".join(map(str, referred.shown))
+    pixels = f"; pixels shown of {shown}" if shown else ""
+    return f"“{plain(referred.phrase)}” {verb} picture {numbers}{pixels}"
 
 
 def print_pictures(console: Console, pictures: Sequence[PictureRef]) -> None:
@@ -117,7 +129,7 @@ def print_pictures(console: Console, pictures: Sequence[PictureRef]) -> None:
             str(ref.number),
             escape(plain(ref.name)),
             f"{ref.width}x{ref.height}",
-            ref.sender,
+            escape(plain(ref.who)) or ref.sender,
             escape(plain(ref.caption)),
         )
     console.print(table)

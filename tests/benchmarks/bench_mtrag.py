@@ -14,7 +14,7 @@ from typing import Any
 
 from bench_xquad import DATA, open_shelf, print_table
 
-from bot.condense import condense
+from bot.condense import stand_alone
 from bot.models.reading import judge
 from memory.messages import Message, Turn
 
@@ -50,12 +50,12 @@ def main() -> None:
         for turn in turns:
             history = history_of(turn)
             question = turn["input"][-1]["text"]
-            query = condense(question, as_turns(history))
+            asked = stand_alone(question, as_turns(history), shelf.library.rarity)
             gold = {c["document_id"] for c in turn["contexts"]}
             label = turn["answerability"][0]
             for threshold in thresholds:
                 judge.SURE = threshold
-                answer = shelf.ask(question, history, query)
+                answer = shelf.ask(question, history, asked.text, asked.context)
                 half = "first" if turn["Collection"] in HALVES[0] else "second"
                 results[threshold][label, half, answer.found] += 1
             if label == "ANSWERABLE":

@@ -62,17 +62,24 @@ class Shelf:
         ]
         self.writer = ExtractiveChat(max_chars=LIMIT)
 
-    def find(self, text: str, k: int = EVIDENCE) -> list[Evidence]:
+    def find(self, text: str, k: int = EVIDENCE, context: str = "") -> list[Evidence]:
         """Return the ``k`` best pieces of evidence, as a turn gets them."""
-        query = Query(text=text, vectors={"text": self.text.encode_texts([text], query=True)})
+        vectors = {"text": self.text.encode_texts([text], query=True)}
+        query = Query(text=text, context=context, vectors=vectors)
         weights = default_weights(self.text, self.look, query)
         return merge([r.invoke(query) for r in self.retrievers], weights=weights, k=k)
 
-    def ask(self, question: str, history: Sequence[tuple[str, str]] = (), query: str = "") -> Asked:
+    def ask(
+        self,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        query: str = "",
+        context: str = "",
+    ) -> Asked:
         """Return the writer's answer. ``history`` holds earlier (question, answer) pairs;
-        ``query`` is what is searched for, the question when empty.
+        ``query`` is what is searched for, the question when empty, with ``context`` beside it.
         """
-        evidence = self.find(query or question)
+        evidence = self.find(query or question, context=context)
         messages: list[BaseMessage] = []
         for before, answer in history:
             messages += [HumanMessage(before), AIMessage(answer)]

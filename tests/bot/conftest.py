@@ -1,6 +1,7 @@
 """The demo's files, ingested once by the real ingestion; bots over copies of that library; tiny
 GGUF files; a hub to download from, on loopback."""
 
+import asyncio
 import importlib.util
 import re
 import shutil
@@ -11,10 +12,13 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import Field
 
 from bot import AsyncChatBot, ChatBot, Settings
 from bot.build import ingestor
@@ -68,6 +72,55 @@ def open_bot(demo_library: Path) -> OpenBot:
             yield bot
 
     return opened
+
+
+class AsideChat(BaseChatModel):
+    """A chat model that is asked other things than questions, too.
+
+    ``asides`` holds, by the first words of what it is asked, what it says then: pieces of text, an
+    error that it raises, or None when it stalls. Everything else is answered with ``says``.
+    """
+
+    reads_evidence: ClassVar[bool] = False
+    context_tokens: int = 8192
+    says: str = "Aye."
+    asides: dict[str, Any] = Field(default_factory=dict)
+    asked: list[str] = Field(default_factory=list)  #: texts of asides
+    answered: list[list[BaseMessage]] = Field(default_factory=list)  #: prompts of answers
+    ended: int = 0  #: asides that are no longer under way
+
+    @property
+    def _llm_type(self) -> str:
+        return "aside"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        text = str(messages[-1].text)
+        reply: Any = [self.says]
+        if (begin := next((b for b in self.asides if text.startswith(b)), "")) == "":
+            self.answered.append(messages)
+        else:
+            self.asked.append(text)
+            reply = self.asides[begin]
+        try:
+            if reply is None:
+                await asyncio.Event().wait()
+            if isinstance(reply, Exception):
+                raise reply
+            for piece in reply:
+                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        finally:
+            self.ended += bool(begin)
+
+
+@pytest.fixture
+def aside_chat() -> type[AsideChat]:
+    """The class of a chat model that is asked other things than questions, too."""
+    return AsideChat
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,8 @@ def test_sources_forget_and_status_tell_what_is_there(demo_library: Path) -> Non
 
 def test_chat_attaches_pictures_shows_evidence_and_lists_pictures(demo_library: Path) -> None:
     picture = next(q.picture for q in questions() if q.expect == "puffin")
-    lines = [f"/image {picture}", "What is this?", "/why", "/pictures", "/nonsense", "/quit"]
+    lines = [f"/image {picture}", "What is this?", "/why", "/pictures", "/nonsense"]
+    lines += ["What is in picture 1?", "/why", "/drop x", "/drop 1", "/drop 1", "/quit"]
     result = subprocess.run(
         [sys.executable, "-m", "bot", "chat", "-l", str(demo_library), "-c", "c1"],
         input="\n".join(lines) + "\n",
@@ -122,6 +123,10 @@ def test_chat_attaches_pictures_shows_evidence_and_lists_pictures(demo_library: 
     assert "Evidence for: What is this?" in result.stdout
     assert "query-1.jpg" in result.stdout
     assert "/nonsense: no such command" in result.stdout
+    assert "“picture 1” is picture 1" in result.stdout
+    assert "/drop x: give a picture's number" in result.stdout
+    assert "Dropped picture 1; its number will not come back." in result.stdout
+    assert "picture 1 of conversation 'c1' was dropped" in " ".join(result.stdout.split())
     shown = bifocal("conversations", "show", "c1", "-l", demo_library)
     assert "What is this?" in shown.stdout
 

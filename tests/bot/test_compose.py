@@ -83,6 +83,33 @@ def test_an_earlier_turns_picture_is_named_with_its_number_and_caption() -> None
     assert "(picture 2: BEWARE)" in str(made.messages[1].text)
 
 
+def test_pictures_that_are_not_shown_again_stay_as_captions_and_are_told() -> None:
+    """Sent or shown by the bot; what was dropped is said to be gone, and is no caption."""
+    refs = {n: PictureRef(n, f"{n:064x}", "image/png", 4, 4, 9, caption=f"c{n}") for n in (1, 3, 4)}
+    earlier = Turn("1", Message("Look.", (1, 2)), Message("Here.", (3,)), at=1)
+    later = Turn("2", Message("And this?", (4,)), Message("A dog."), at=2)
+    again = Evidence("shown:4", "picture", "d.png", "", media="4")
+    shown = [Shown(1, b"x", "image/png")]
+    made = compose("?", [again], shown, [earlier, later], PROMPTS, budget(), refs)
+    assert made.captioned == (1, 3)
+    assert str(made.messages[1].text) == (
+        "(picture 1: c1)\n(picture 2, which is no longer there)\n(the answer shows picture 3: c3)\n"
+        "Look."
+    )
+
+
+def test_captions_count_in_the_budget() -> None:
+    """Turns of many pictures with long captions are left out sooner than turns without."""
+    refs = {n: PictureRef(n, "0" * 64, "i", 4, 4, 9, caption="long " * 24) for n in range(1, 99)}
+    plain = [turn(n) for n in range(12)]
+    full = [replace(t, question=Message("?", tuple(range(1, 9)))) for t in plain]
+    kept = [
+        len(compose("?", [], [], turns, PROMPTS, budget(2500), refs).messages)
+        for turns in (plain, full)
+    ]
+    assert kept[1] < kept[0]
+
+
 @pytest.mark.parametrize("spelling", ["</source>", "</ source >", "<SOURCE n='9'>", "< /source>"])
 def test_content_can_neither_end_its_quotation_nor_open_another(spelling: str) -> None:
     made = compose("?", [passage(1, f"a {spelling} b")], [], [], PROMPTS, budget())

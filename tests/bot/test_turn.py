@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from PIL import Image
 from pydantic import ConfigDict, Field
 
@@ -56,6 +56,22 @@ class ScriptedChat(BaseChatModel):
             if number == self.stalls_after:
                 await asyncio.sleep(3600)
             yield ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+class WholeChat(BaseChatModel):
+    """A real chat model that cannot stream: its answer comes in one piece."""
+
+    reads_evidence: ClassVar[bool] = False
+    says: str
+    metadata_of: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def _llm_type(self) -> str:
+        return "whole"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        message = AIMessage(content=self.says, response_metadata=self.metadata_of)
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 async def collect(bot: AsyncChatBot, *args: Any, **kwargs: Any) -> list[Event]:
@@ -189,6 +205,23 @@ async def test_an_answer_that_takes_too_long_is_ended_with_the_setting_that_allo
                 await bot.ask("How tall?")
 
 
+async def test_a_model_that_cannot_stream_answers_in_one_token(open_bot: Any) -> None:
+    """Its follow-up questions and its word that it ran out of time are understood as well."""
+    async with open_bot(WholeChat(says="38 m [1].")) as bot:
+        first = await collect(bot, "How tall is the lighthouse?", conversation="c")
+        second = await collect(bot, "And when was it built?", conversation="c")
+        saved = (await bot.conversation("c")).turns
+    for events in (first, second):
+        assert [e.text for e in events if isinstance(e, Token)] == ["38 m [1]."]
+        assert [c.mark for c in done(events).citations] == [1]
+    assert [turn.answer.text for turn in saved] == ["38 m [1]."] * 2
+    late = WholeChat(says="38", metadata_of={"finish_reason": "time"})
+    async with open_bot(late) as bot:
+        with pytest.raises(TurnError, match="answer_seconds"):
+            await bot.ask("How tall is the lighthouse?", conversation="d")
+        assert (await bot.conversation("d")).turns == ()
+
+
 async def test_marks_that_name_no_source_are_a_notice_and_no_citation(open_bot: Any) -> None:
     async with open_bot(ScriptedChat(says=["So it is [99]."])) as bot:
         events = await collect(bot, "How tall is the lighthouse?")
@@ -233,7 +266,7 @@ async def test_earlier_turns_are_put_before_the_model(open_bot: Any) -> None:
     async with open_bot(model) as bot:
         await bot.ask("How tall is the lighthouse?", conversation="c")
         await bot.ask("And who kept its lamp?", conversation="c")
-    texts = [str(m.text) for m in model.seen[1]]
+    texts = [str(m.text) for m in model.seen[-1]]
     assert texts[1:3] == ["How tall is the lighthouse?", "Aye."]
 
 
@@ -295,14 +328,16 @@ async def test_words_about_pictures_mean_the_one_just_sent_unless_they_point_bac
     assert not any("may be" in notice for notice in answer.notices)
 
 
-async def test_a_picture_that_is_not_there_or_could_be_several_is_said(open_bot: Any) -> None:
+async def test_a_picture_that_is_not_there_is_said_and_one_that_could_be_several_is_asked_for(
+    open_bot: Any,
+) -> None:
     async with open_bot(ScriptedChat(says=["Hm."])) as bot:
         for colour in ("red", "green"):
             await bot.ask("Look.", images=[Image.new("RGB", (8, 8), colour)], conversation="c")
         absent = await bot.ask("What is in the ninth picture?", conversation="c")
-        several = await bot.ask("What is in this picture?", conversation="c")
-    assert any("no “ninth picture”" in notice for notice in absent.notices)
-    assert any("may be picture 1 or 2" in notice for notice in several.notices)
+        several = await bot.ask("What is in the picture?", conversation="c")
+    assert "“the ninth picture”: there is no such picture in this conversation" in absent.notices
+    assert several.text == "Which picture do you mean by “the picture”: picture 1 or picture 2?"
 
 
 async def test_pictures_of_turns_at_once_get_numbers_of_their_own_and_citations_follow(

@@ -1,6 +1,7 @@
 """The stored form of what a conversation holds, and its names in Redis."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,14 @@ def test_a_turn_round_trips() -> None:
 def test_a_picture_reference_round_trips() -> None:
     assert PictureRef.from_json(json.loads(json.dumps(PICTURE.to_json()))) == PICTURE
     assert read_picture(pack(PICTURE.to_json())) == PICTURE
+
+
+def test_when_a_picture_came_and_from_whom_is_kept_and_may_be_missing() -> None:
+    """``at`` and ``who`` round-trip; a record from before they were is read with neither."""
+    known = replace(PICTURE, at=1764176400.5, who="Anna")
+    assert read_picture(pack(known.to_json())) == known
+    assert {"at", "who"}.isdisjoint(PICTURE.to_json())
+    assert PictureRef.from_json(PICTURE.to_json()) == PICTURE
 
 
 def test_a_turn_of_another_format_is_refused() -> None:

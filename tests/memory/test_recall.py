@@ -1,5 +1,8 @@
 """Which pictures a question speaks of: a table of phrases, each with what it must mean."""
 
+import time
+from dataclasses import replace
+
 import pytest
 
 from memory.messages import PictureRef
@@ -212,3 +215,88 @@ def test_in_a_conversation_without_pictures_the_picture_is_nothing() -> None:
 
 def test_the_order_of_the_references_does_not_matter() -> None:
     assert refer("the last picture", ALBUM[::-1]).numbers == (6,)
+
+
+NEW = [
+    ("What is in this picture?", (7,)),
+    ("Compare this picture with the last one.", (7, 6)),
+    ("Is this chart newer than the previous one?", (7, 6)),
+    ("Does it look like the one with the dog?", (1,)),
+    ("Compare it with picture 2", (2,)),
+    ("Was ist auf diesem Bild?", (7,)),
+    ("这张图片里有什么？", (7,)),
+]
+
+
+@pytest.mark.parametrize(("text", "numbers"), NEW)
+def test_what_came_with_the_question_is_this_and_never_the_last(
+    text: str, numbers: tuple[int, ...]
+) -> None:
+    """Picture 7 came with the question."""
+    found = refer(text, [*ALBUM, picture(7, "", "new.png")], new=[7])
+    assert (found.numbers, found.ambiguous) == (numbers, ())
+
+
+def test_of_several_that_came_with_the_question_these_are_meant() -> None:
+    """But "the second picture" may be the second of them as well as picture 2."""
+    pictures = [*ALBUM, picture(7, "", "a.png"), picture(8, "", "b.png")]
+    assert refer("Compare these pictures.", pictures, new=[7, 8]).numbers == (7, 8)
+    assert refer("Compare both pictures.", pictures, new=[7, 8]).numbers == (7, 8)
+    assert refer("What is in the second picture?", pictures, new=[7, 8]).ambiguous == (2, 8)
+
+
+def test_what_the_bot_offered_is_meant_only_where_the_words_say_so() -> None:
+    offered = [picture(7, "map of the harbour", "harbour.png", "bot")]
+    user = [p for p in ALBUM if p.sender == "user"]
+    assert refer("the map you showed me", user, offered=offered).numbers == (7,)
+    assert refer("die Karte, die du gezeigt hast", user, offered=offered).numbers == (7,)
+    assert refer("你给我看的地图", user, offered=offered).numbers == (7,)
+    for text in ("the map", "the last picture", "the harbour map", "all pictures"):
+        assert 7 not in refer(text, user, offered=offered).numbers
+
+
+def test_of_two_people_of_one_first_name_it_is_asked_which() -> None:
+    """Their whole names tell them apart; a name that is a word of the language is no name."""
+    photos = [
+        replace(ALBUM[0], who="Anna Braun"),
+        replace(ALBUM[1], who="Anna Schmidt"),
+        replace(ALBUM[2], who="The"),
+    ]
+    assert refer("Anna's picture", photos).ambiguous == (1, 2)
+    assert refer("Anna Schmidt's picture", photos).numbers == (2,)
+    assert refer("the photo that Anna Braun sent", photos).numbers == (1,)
+    assert refer("the picture of the house", photos) == Reference()
+
+
+HOSTILE = [
+    "the ",
+    "picture with the ",
+    "first and ",
+    "picture 1, ",
+    "1 to 999, ",
+    "pictures 1-999 ",
+    "Anna's ",
+    "one ",
+    "#1 ",
+    "第",
+    "图",
+    "有的",
+    "小明发的",
+    "\x00",
+    "\u202e",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_text_is_too_odd_or_takes_long_to_read(piece: str) -> None:
+    """Ten times the text takes no more than some fifty times as long, and numbers stay few."""
+    people = [replace(p, who="Anna (.*)+ [") for p in ALBUM]
+    taken = []
+    for size in (800, 8000):
+        text = (piece * size)[:size]
+        started = time.perf_counter()
+        found = refer(text, people)
+        taken.append(time.perf_counter() - started)
+        assert set(found.numbers) <= {1, 2, 3, 5, 6}
+    assert taken[1] < 50 * taken[0] + 1.0

@@ -1,0 +1,241 @@
+"""Summaries of older turns are made beside the turns, never in their way.
+
+A conversation whose window is about to move is put on a short list; one task at a time works it
+off and ends when the list is empty. The model is asked only while it writes no answer, and let go
+when one begins. Then, and when it takes longer than ``summary_seconds``, when it fails, or when
+there is none, the lines of :mod:`bot.summary` are the summary. Nothing waits for this: a turn that
+comes before its summary puts those lines together itself. Knows nothing of prompts for answers, of
+retrieval or of Redis.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from contextvars import Context
+from dataclasses import dataclass
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage
+
+from bot.ask_back import question_of, said_in
+from bot.citations import MARK
+from bot.earlier import window
+from bot.models.explain import explain
+from bot.notes import quote
+from bot.summary import checked, fit, handle, lines_of
+from memory.errors import HistoryDamaged
+from memory.history import History
+from memory.messages import Conversation, Recap, Turn
+from prompts import Prompt
+
+WAITING = 64  #: conversations on the list at most; the oldest is struck off
+AT_ONCE = 8  #: turns that a model adds to a summary at once
+LINES = 256  #: turns that get lines at once; of those before them only the pictures are named
+LET_GO = 5.0  #: seconds that a model's client may take to end a call that was cancelled
+LATER = 16  #: turns that may have come since a conversation was put on the list
+
+Write = Callable[[str, Sequence[Turn], Conversation], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A conversation of ``total`` turns, and the places (from 0) at which its window begins.
+
+    ``write`` asks the model for a summary of an earlier summary and more turns; None: no model."""
+
+    conversation: str
+    total: int
+    starts: tuple[int, ...]
+    chars: int
+    write: Write | None = None
+
+
+def starts(first: int, fitting: int, loaded: int, total: int, most: int) -> tuple[int, ...]:
+    """Return where the windows of this prompt and the two next ones begin.
+
+    ``loaded`` turns were there for this prompt, of which ``fitting`` fitted; the next one has
+    ``total``, of which ``most`` are loaded. As many are taken to fit as did, or more where all
+    did: a guess, since the next question's evidence is not known. Two, so that a summary that is
+    broken off by the next answer is there for the one after it.
+    """
+    places = {first}
+    for ahead in (0, 1):
+        coming = min(total + ahead, most)
+        fits = coming if fitting == loaded else min(coming, fitting)
+        places.add(window(fits, coming, total + ahead - coming))
+    return tuple(sorted(place for place in places if 0 < place <= total))
+
+
+class Interrupted(Exception):
+    """The model was needed for an answer."""
+
+
+class Summariser:
+    """The list and its task. Belongs to the event loop in which :meth:`offer` is called."""
+
+    def __init__(self, history: History, seconds: float) -> None:
+        self._history, self._seconds = history, seconds
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[str] | None = None
+        self._answers = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closed = False
+        self._troubles: OrderedDict[str, str] = OrderedDict()
+
+    def offer(self, job: Job) -> None:
+        """Put a conversation on the list; returns at once, and never fails."""
+        if self._closed or not job.starts:
+            return
+        self._jobs.pop(job.conversation, None)
+        self._jobs[job.conversation] = job
+        while len(self._jobs) > WAITING:
+            self._jobs.popitem(last=False)
+        if self._task is None or self._task.done():
+            # not in the turn's own context: LangChain's callbacks of that turn are over
+            self._task = asyncio.create_task(self._work(), context=Context())
+
+    @contextmanager
+    def standing_back(self) -> Iterator[None]:
+        """While this is open the model is left to an answer; a summary under way is broken off."""
+        self._answers += 1
+        self._quiet.clear()
+        if self._asking is not None:
+            self._asking.cancel()
+        try:
+            yield
+        finally:
+            self._answers -= 1
+            if not self._answers:
+                self._quiet.set()
+
+    def trouble(self, conversation: str) -> str:
+        """Return, once, why a conversation's last summary is not the model's, or was not kept."""
+        return self._troubles.pop(conversation, "")
+
+    def _note(self, job: Job, trouble: str) -> None:
+        self._troubles[job.conversation] = trouble
+        while len(self._troubles) > WAITING:
+            self._troubles.popitem(last=False)
+
+    async def settled(self) -> None:
+        """Wait until the list is worked off."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait({self._task})
+
+    async def aclose(self) -> None:
+        """Give up what is left; what was stored stays. Nothing runs afterwards."""
+        self._closed = True
+        self._jobs.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _work(self) -> None:
+        while self._jobs:
+            _, job = self._jobs.popitem(last=False)
+            try:
+                for start in job.starts:
+                    await self._make(job, start)
+            except Exception as error:  # said with the conversation's next turn, which asks again
+                self._note(job, f"it was not made ({explain(error, 'the summary')})")
+
+    async def _make(self, job: Job, start: int) -> None:
+        """Make the summary of the turns before ``start``, unless there is one."""
+        try:
+            known = await self._history.recaps(job.conversation)
+        except HistoryDamaged:
+            known = ()
+        if any(recap.turns == start for recap in known):
+            return
+        base = max((r for r in known if r.turns < start), key=lambda r: r.turns, default=None)
+        begin = base.turns if base else 0
+        asked = job.total - begin + LATER
+        loaded = await self._history.load(job.conversation, last=asked)
+        there = min(loaded.total, asked)
+        before = loaded.total - there  # turns that were not loaded
+        added = loaded.turns[max(0, begin - before) : max(0, start - before)]
+        if len(loaded.turns) != there or len(added) != start - begin:
+            self._note(job, "it was not made: turns have changed, or are damaged")
+            return
+        text = await self._text(job, base.text if base else "", added, begin, loaded)
+        kept = [recap for recap in known if recap.turns >= job.starts[0] or recap is base]
+        recaps = sorted([*kept, Recap(start, text)], key=lambda r: r.turns)
+        if not await self._history.save_recaps(
+            job.conversation, recaps, known, begin, added, loaded.dropped
+        ):
+            self._note(job, "it was not kept: turns or pictures have changed meanwhile")
+
+    async def _text(
+        self, job: Job, before: str, turns: Sequence[Turn], begin: int, whole: Conversation
+    ) -> str:
+        references = {picture.number: picture for picture in whole.pictures}
+        early = turns[:-AT_ONCE] if job.write is not None else turns
+        if early:
+            far, near = early[:-LINES], early[-LINES:]
+            shown = (n for t in far for n in (*t.question.pictures, *t.answer.pictures))
+            lines = await asyncio.to_thread(lines_of, near, begin + len(far) + 1, references)
+            pictures = ", ".join(handle(n, references) for n in shown)
+            before = fit([*before.split("\n"), pictures, *lines], job.chars)
+        if len(early) == len(turns) or job.write is None:
+            return before
+        late = turns[len(early) :]
+        try:
+            async with asyncio.timeout(self._seconds):
+                written = await self._ask(job.write, before, late, whole)
+            return await asyncio.to_thread(checked, written, before, late, references, job.chars)
+        except TimeoutError:
+            self._note(job, f"the model had not written it within {self._seconds:g} s")
+        except (ValueError, Interrupted) as error:
+            self._note(job, str(error))
+        except Exception as error:  # whatever a model's client raises: the lines do
+            self._note(job, explain(error, "the model"))
+        lines = await asyncio.to_thread(lines_of, late, begin + len(early) + 1, references)
+        return fit([*before.split("\n"), *lines], job.chars)
+
+    async def _ask(
+        self, write: Write, before: str, turns: Sequence[Turn], whole: Conversation
+    ) -> str:
+        """Ask the model while it writes no answer; ``Interrupted`` when one begins."""
+        await self._quiet.wait()
+        asking = self._asking = asyncio.ensure_future(write(before, turns, whole))
+        try:
+            await asyncio.wait({asking})
+        finally:
+            self._asking = None
+            if not asking.done():  # this task itself is ended, or its time is up
+                asking.cancel()
+                await asyncio.wait({asking}, timeout=LET_GO)
+        if asking.cancelled():
+            raise Interrupted("an answer came in between")
+        return asking.result()
+
+
+def writer(model: BaseChatModel, prompt: Prompt, context_tokens: int, chars: int) -> Write:
+    """Return what asks ``model`` for a summary of ``chars`` characters at most, or not many more.
+
+    What it reads takes about half of ``context_tokens``.
+    """
+
+    async def write(before: str, turns: Sequence[Turn], whole: Conversation) -> str:
+        references = {picture.number: picture for picture in whole.pictures}
+        each = max(200, context_tokens * 3 // 2 // (2 * len(turns)))
+        shown = []
+        for turn in turns:
+            numbers = (*turn.question.pictures, *turn.answer.pictures)
+            pictures = [f"({handle(n, references)}) " for n in numbers]
+            asked = "".join(pictures) + question_of(turn)[:each]
+            said = MARK.sub("", said_in(turn))[:each]
+            shown.append(f"<turn>\nPerson: {quote(asked)}\nAnswer: {quote(said)}\n</turn>")
+        words = prompt.render(before=quote(before) or "(nothing yet)", turns="\n".join(shown))
+        reply = ""
+        async with aclosing(model.astream([HumanMessage(words)])) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                reply += str(chunk.text)
+                if len(reply) > 2 * chars:
+                    break
+        return reply
+
+    return write
