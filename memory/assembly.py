@@ -148,7 +148,7 @@ def shown_title(stored: object, first: object, since: float) -> str:
     ``stored`` are the fields ``title`` and ``named``; ``first`` is the record of the first turn,
     which gives the title unless a person named it.
     """
-    title, named = stored if isinstance(stored, list) else (None, None)
+    title, named = stored[:2] if isinstance(stored, list) else (None, None)
     if not isinstance(title, bytes):
         return ""
     turn = read_turn(first) if isinstance(first, bytes) and not named else None

@@ -124,8 +124,9 @@ async def test_turns_that_come_at_once_see_one_another(open_bot: Any) -> None:
     model = Writer()
     async with open_bot(model) as bot:
         await asyncio.gather(*(bot.ask(f"Question {n}?", conversation="c") for n in range(4)))
-    assert sorted(len(messages) for messages in model.seen) == [2, 4, 6, 8]
-    assert not any(isinstance(m, AIMessageChunk) for m in model.seen[0])
+    asked = [messages for messages in model.seen if len(messages) > 1]  # one: to rewrite it
+    assert sorted(map(len, asked)) == [2, 4, 6, 8]
+    assert not any(isinstance(m, AIMessageChunk) for m in asked[0])
 
 
 def test_the_synchronous_bot_repeats_too(demo_library: Path) -> None:

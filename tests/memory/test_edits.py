@@ -255,3 +255,20 @@ async def test_saves_deletes_and_forks_that_race_lose_no_picture(
     for name in names:
         await history.forget(name)
     assert await holders(history, blobs[ref.sha256]) == 0
+
+
+async def test_a_fork_does_not_give_dropped_numbers_again(
+    history: RedisHistory, make_turn: MakeTurn, make_picture: MakePicture
+) -> None:
+    """Nor does it show what was dropped."""
+    for number in (1, 2):
+        ref, blobs = make_picture(number, b"%d" % number)
+        await history.save("c", make_turn(pictures=(number,)), (ref,), blobs)
+    await history.drop("c", 2)
+    await history.fork("c", "copy")
+    copied = await history.load("copy")
+    assert ([p.number for p in copied.pictures], copied.dropped) == ([1], (2,))
+    ref, blobs = make_picture(2, b"new")
+    assert (
+        await history.save("copy", make_turn(pictures=(2,)), (ref,), blobs)
+    ).question.pictures == (3,)

@@ -86,3 +86,15 @@ async def test_a_damaged_summary_is_said_to_be_one_and_the_turns_are_still_read(
 
 async def test_a_recaps_stored_form_comes_back_as_it_was() -> None:
     assert Recap.from_json(NEW.to_json()) == NEW
+
+
+async def test_a_turn_that_is_removed_or_answered_again_leaves_no_summary(talked: Any) -> None:
+    """It may tell what the turn said."""
+    await talked.save_recaps("c", [OLD], (), 0, TURNS[:2])
+    await talked.delete_turn("c", "t1")
+    assert await talked.recaps("c") == ()
+    await talked.save_recaps("c", [OLD], (), 0, TURNS[1:3])
+    assert await talked.recaps("c") == (OLD,)
+    async with talked.claim("c", "new", again="t2") as claim:
+        await talked.save("c", replace(TURNS[1], question=Message("other")), claim=claim)
+    assert await talked.recaps("c") == ()
