@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from bot.edits import AsyncEdits, Edits
+from bot.edits import AsyncEdits, Edits, answer_in
 from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Done, Event
 from bot.portal import Events
@@ -103,21 +103,16 @@ class AsyncChatBot(AsyncEdits):
         callbacks: Callbacks = (),
     ) -> Answer:
         """Ask, and return the whole answer. Takes and raises what :meth:`stream` does."""
-        events = self.stream(
-            text,
-            images=images,
-            conversation=conversation,
-            sender=sender,
-            idempotency_key=idempotency_key,
-            callbacks=callbacks,
+        return await answer_in(
+            self.stream(
+                text,
+                images=images,
+                conversation=conversation,
+                sender=sender,
+                idempotency_key=idempotency_key,
+                callbacks=callbacks,
+            )
         )
-        answer: Answer | None = None
-        async for event in events:
-            if isinstance(event, Done):
-                answer = event.answer
-        if answer is None:
-            raise TurnError("save", "the turn ended without an answer")
-        return answer
 
     async def conversation(self, name: str) -> Conversation:
         """Return a whole conversation; empty when there is none of that name."""
@@ -168,12 +163,7 @@ class AsyncChatBot(AsyncEdits):
         settings = self.parts.settings
         if not text.strip() and not images:
             raise TurnError("load", "nothing was asked: give a text, a picture, or both")
-        if len(text) > settings.question_chars:
-            raise TurnError(
-                "load",
-                f"a question of {len(text):,} characters, the most is {settings.question_chars:,}"
-                " (setting question_chars)",
-            )
+        self._check_text(text)
         if len(images) > settings.pictures_per_turn:
             raise TurnError(
                 "load",

@@ -52,7 +52,7 @@ class AsyncEdits:
 
         if turn is None:
             turn = await self._last_turn(conversation)
-        self._check_text(text)
+        self._check_text(text or "")
         state = TurnState(uuid.uuid4().hex, conversation, (text or "").strip())
         events = take_turn(
             self.parts, self._chain, state, callbacks=callbacks, again=turn, keep=text is None
@@ -70,9 +70,9 @@ class AsyncEdits:
             )
         return found.turns[-1].id
 
-    def _check_text(self, text: str | None) -> None:
+    def _check_text(self, text: str) -> None:
         most = self.parts.settings.question_chars
-        if text is not None and len(text) > most:
+        if len(text) > most:
             raise TurnError(
                 "load",
                 f"a question of {len(text):,} characters, the most is {most:,}"
@@ -83,7 +83,7 @@ class AsyncEdits:
         self, conversation: str, turn: str | None = None, *, callbacks: Callbacks = ()
     ) -> Answer:
         """Answer a turn again, and return the new answer. See :meth:`stream_again`."""
-        return await _answer(self.stream_again(conversation, turn, callbacks=callbacks))
+        return await answer_in(self.stream_again(conversation, turn, callbacks=callbacks))
 
     async def edit(
         self,
@@ -101,7 +101,7 @@ class AsyncEdits:
         if not answer:
             await self.delete_turn(conversation, turn)
             return None
-        return await _answer(self.stream_again(conversation, turn, text, callbacks=callbacks))
+        return await answer_in(self.stream_again(conversation, turn, text, callbacks=callbacks))
 
     async def delete_turn(self, conversation: str, turn: str) -> None:
         """Remove a turn by its id, the pictures that only it names, and what a local model keeps.
@@ -146,12 +146,16 @@ class AsyncEdits:
         return await import_conversation(self.parts.history, Path(file), name)
 
 
-async def _answer(events: AsyncGenerator[Event, None]) -> Answer:
+async def answer_in(events: AsyncGenerator[Event, None]) -> Answer:
+    """Return the answer with which a turn's events end."""
+    answer: Answer | None = None
     async with aclosing(events):
-        async for event in events:
+        async for event in events:  # to the end: callbacks hear of it
             if isinstance(event, Done):
-                return event.answer
-    raise TurnError("save", "the turn ended without an answer")
+                answer = event.answer
+    if answer is None:
+        raise TurnError("save", "the turn ended without an answer")
+    return answer
 
 
 class Edits:

@@ -2,20 +2,18 @@
 
 The summaries of older turns go with it, since they may tell what it showed; they are made anew.
 Its number is noted as dropped in the same transaction, so that it never returns and what still
-speaks of it can say why it is gone. The pictures that stay get another holder (a new *life* of the
-conversation, see ``memory/pictures.py``): a turn with the very same picture that is just being
-stored finds that the life it held it for is over, and holds it again. A crash leaves an orphan at
-most, which is swept. Knows nothing of turns.
+speaks of it can say why it is gone. Its time is noted as that of a removal (``cut``, see
+``memory/edits.py``): a turn with the very same picture that is just being stored holds it again. A
+crash leaves an orphan at most, which is swept. Knows nothing of turns.
 """
 
-import uuid
 from typing import Any
 
 from redis.exceptions import WatchError
 
 from memory import assembly, summaries
-from memory.pictures import TRIES, server_time
-from memory.records import encode_name
+from memory.edits import let_go
+from memory.pictures import TRIES, make_way, server_time
 from memory.store import Store
 
 
@@ -26,34 +24,27 @@ async def drop(store: Store, client: Any, conversation: str, number: int) -> boo
     they may be that one's.
     """
     key, meta, captions = (store.key(conversation, p) for p in ("pictures", "meta", "captions"))
-    name, pictures, life = encode_name(conversation), store.pictures, uuid.uuid4().hex
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
+        await make_way(attempt)
+        now = await server_time(client)
         async with client.pipeline(transaction=True) as pipe:
             await pipe.watch(key)
             fields: dict[bytes, bytes] = await pipe.hgetall(key)
             records = assembly.numbered(fields)
             if records.pop(number, None) is None:
                 return False
-            refs = [assembly.read_picture(record) for record in records.values()]
-            kept = {ref.sha256 for ref in refs if ref is not None}
-            known = None not in refs and b"life" in fields
-            if known:
-                await pictures.keep(client, kept, f"{name}/{life}", await server_time(client))
             dropped = sorted({*assembly.dropped(fields), number})
             pipe.multi()
             pipe.hdel(key, str(number))
             pipe.hdel(captions, str(number))
             pipe.hset(key, "dropped", ",".join(map(str, dropped)))
-            pipe.hset(meta, "dropped", 1)
+            pipe.hset(meta, mapping={"dropped": 1, "cut": repr(now)})
             pipe.hdel(meta, summaries.FIELD)
-            if known:
-                pipe.hset(key, "life", life)
             try:
                 await pipe.execute()
             except WatchError:
                 continue
-        if known:
-            for sha in assembly.hashes(fields):
-                await pictures.release(client, sha, f"{name}/{fields[b'life'].decode()}")
+        if all(map(assembly.read_picture, records.values())):
+            await let_go(store, client, conversation, fields, {number}, now)
         return True
     raise WatchError("pictures")

@@ -97,7 +97,7 @@ async def remove(store: Store, client: Any, conversation: str, pick: Pick) -> in
                 await pipe.execute()
             except rx.WatchError:
                 continue
-        await _let_go(store, client, conversation, refs, numbers, now)
+        await let_go(store, client, conversation, refs, numbers, now)
         if len(places) == len(turns):
             await unlist(store, client, conversation)
         return len(places)
@@ -148,7 +148,7 @@ def _queue_removal(
         pipe.hset(keys["meta"], "cut", repr(now))
 
 
-async def _let_go(
+async def let_go(
     store: Store,
     client: Any,
     conversation: str,

@@ -16,7 +16,7 @@ that are older than an hour, so not those of a turn that is just being written.
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -100,13 +100,6 @@ class PictureStore:
             await self.release(client, picture.sha256, holder)
             return False
         return True
-
-    async def keep(self, client: Any, hashes: Iterable[str], holder: str, now: float) -> None:
-        """Note another holder of pictures that are stored already. See :meth:`hold`."""
-        pipe = client.pipeline(transaction=False)
-        for sha in hashes:
-            pipe.zadd(self._key(sha, "holders"), {holder: now})
-        await pipe.execute()
 
     async def read(self, picture: PictureRef) -> bytes:
         """Return a picture's bytes; ``PictureGone`` when they are not kept any longer,

@@ -1,8 +1,10 @@
 """A picture is taken out of a conversation: what goes, what stays, and what can come between."""
 
 import asyncio
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +139,33 @@ async def test_a_picture_that_is_sent_while_it_is_dropped_keeps_its_pixels(
         for picture in left:
             await history.drop(name, picture.number)
         assert not await stored(history, ref.sha256)
+
+
+async def test_a_turn_that_held_the_pixels_before_they_were_dropped_holds_them_again(
+    shared_folder: Path, make_turn: MakeTurn, make_picture: MakePicture
+) -> None:
+    """The whole drop comes between a turn's hold of the very same picture and its transaction."""
+    tenant = uuid.uuid4().hex
+
+    async def drop() -> None:
+        async with await RedisHistory.open(folder=shared_folder, tenant=tenant) as other:
+            await other.drop("c", 1)
+
+    dropping = threading.Thread(target=asyncio.run, args=(drop(),))
+
+    def follow(turn: Turn, _: Mapping[int, int]) -> Turn:
+        if dropping.ident is None:  # once: it is called again for the next attempt
+            dropping.start()
+            dropping.join()
+        return turn
+
+    async with await RedisHistory.open(folder=shared_folder, tenant=tenant, timeout=20) as history:
+        await send(history, "c", make_picture, make_turn, 1, b"same")
+        ref, blobs = make_picture(1, b"same")  # its number is taken: ``follow`` is asked
+        await history.save("c", make_turn(pictures=(1,)), (ref,), blobs, follow)
+        assert dropping.ident is not None
+        assert (await history.load("c")).dropped == (1,)
+        assert await history.picture("c", 2) == b"same"
 
 
 async def test_beside_a_damaged_record_pixels_are_not_thrown_away(
