@@ -160,10 +160,15 @@ class Settings(BaseModel):
     @classmethod
     def _read_lifetime(cls, value: Any) -> Any:
         """Read ``30d``, ``12h``, ``5m`` or ``10s`` as seconds."""
-        if isinstance(value, str) and value.strip()[-1:] in _UNITS:
-            value = value.strip()
-            return float(value[:-1]) * _UNITS[value[-1]]
-        return value
+        if not isinstance(value, str):
+            return value
+        number, unit = value.strip(), 1
+        if number[-1:] in _UNITS:
+            number, unit = number[:-1], _UNITS[number[-1]]
+        try:
+            return float(number) * unit
+        except ValueError:
+            raise ValueError("give seconds, or a number with s, m, h or d: 30d") from None
 
     @field_validator("fusion")
     @classmethod
