@@ -7,6 +7,7 @@ encoders, the model) is started side by side.
 import asyncio
 from collections import OrderedDict
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,27 @@ if TYPE_CHECKING:
     from bot.turn_state import Parts
     from retrievers.encoders import Encoder
     from retrievers.ingest.pipeline import Ingestor
+    from retrievers.picture import PictureRetriever
+    from retrievers.text import TextRetriever
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What bots of several libraries and tenants share: the encoders and the model."""
+
+    text: "Encoder"
+    look: "Encoder"
+    model: "BaseChatModel"
+    model_name: str
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A library with its retrievers; what several tenants may share."""
+
+    library: Library
+    text: "TextRetriever"
+    pictures: "PictureRetriever"
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
@@ -41,7 +63,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
     prompts = load_prompts(settings)
     opening = asyncio.create_task(open_history(settings))
     try:
-        parts = await asyncio.to_thread(_build_parts, settings, library, prompts, stack)
+        engines = await asyncio.to_thread(load_engines, settings, stack, library)
+        shelf = await asyncio.to_thread(open_shelf, settings, library, engines)
     except BaseException:
         (opened,) = await asyncio.gather(opening, return_exceptions=True)
         if isinstance(opened, RedisHistory):
@@ -49,31 +72,35 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
         raise
     history = await opening
     stack.push_async_callback(history.aclose)
-    summariser = Summariser(history, settings.summary_seconds)
-    stack.push_async_callback(summariser.aclose)
-    return parts(history=history, summariser=summariser)
+    return assemble(settings, prompts, engines, shelf, history, stack)
 
 
-def _build_parts(
-    settings: Settings, library: Library, prompts: Prompts, stack: AsyncExitStack
-) -> "partial[Parts]":
-    """Load encoders, retrievers and the model: work for a thread."""
-    from bot.models.choose import capabilities
-    from bot.turn_state import Parts
-    from retrievers.fusion import default_weights
-    from retrievers.picture import PictureRetriever
-    from retrievers.text import TextRetriever
-
+def load_engines(settings: Settings, stack: AsyncExitStack, library: Library) -> Engines:
+    """Load the encoders, check that ``library`` was made with them, and load the model: work for a
+    thread. Closing ``stack`` ends the model."""
     text, look = load_encoders(settings)
     library.claim("text", text)
     library.claim("look", look)
     model, name = load_writer(settings)
     if hasattr(model, "close"):
         stack.callback(model.close)
+    return Engines(text, look, model, name)
+
+
+def open_shelf(settings: Settings, library: Library, engines: Engines) -> Shelf:
+    """Return a library with its retrievers, its indexes loaded: work for a thread.
+
+    Raises ``EncoderMismatch`` when it was made with other encoders.
+    """
+    from retrievers.picture import PictureRetriever
+    from retrievers.text import TextRetriever
+
+    library.claim("text", engines.text)
+    library.claim("look", engines.look)
     options: dict[str, Any] = {
         "distance": settings.distance,
-        "text_encoder": text,
-        "picture_encoder": look,
+        "text_encoder": engines.text,
+        "picture_encoder": engines.look,
         "candidates": settings.candidates,
         "fusion": settings.fusion,
         "weights": settings.weights,
@@ -82,23 +109,43 @@ def _build_parts(
     pictures = PictureRetriever(library, **options)
     for index in (texts.index, pictures.words_index, pictures.look_index):
         index.refresh()  # now, not in the first turn
-    return partial(
-        Parts,
+    return Shelf(library, texts, pictures)
+
+
+def assemble(
+    settings: Settings,
+    prompts: Prompts,
+    engines: Engines,
+    shelf: Shelf,
+    history: RedisHistory,
+    stack: AsyncExitStack,
+) -> "Parts":
+    """Return the parts of one tenant's bot over one library; closing ``stack`` ends what it does
+    beside its turns."""
+    from bot.models.choose import capabilities
+    from bot.turn_state import Parts
+    from retrievers.fusion import default_weights
+
+    summariser = Summariser(history, settings.summary_seconds)
+    stack.push_async_callback(summariser.aclose)
+    return Parts(
         settings=settings,
-        library=library,
-        text_encoder=text,
-        picture_encoder=look,
-        text_retriever=texts,
-        picture_retriever=pictures,
-        weigh=partial(default_weights, text, look),
+        history=history,
+        library=shelf.library,
+        text_encoder=engines.text,
+        picture_encoder=engines.look,
+        text_retriever=shelf.text,
+        picture_retriever=shelf.pictures,
+        weigh=partial(default_weights, engines.text, engines.look),
         read_words=QueryPictureReader(),
-        model=model,
-        model_name=name,
-        capabilities=capabilities(model),
+        model=engines.model,
+        model_name=engines.model_name,
+        capabilities=capabilities(engines.model),
         prompts=prompts,
         condense=load_prompt("condense", settings.prompts),
         summary=load_prompt("summary", settings.prompts),
         summarise=load_prompt("summarise", settings.prompts),
+        summariser=summariser,
     )
 
 

@@ -26,6 +26,7 @@ from pydantic import (
 
 from bot.errors import SettingsError
 from bot.models.store import usual_folder
+from bot.service.settings import ServeSettings
 from retrievers.fusion import FUSIONS, RUNS
 
 PREFIX = "BIFOCAL_"
@@ -111,6 +112,8 @@ class Settings(BaseModel):
     """A folder whose files replace the prompts of the same name."""
     ingest_workers: int | None = Field(default=None, ge=1, le=256)
     """Processes that read files; one a core unless set."""
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    """What ``bifocal serve`` needs: the table ``[serve]``, or ``BIFOCAL_SERVE_PORT`` and so on."""
 
     @classmethod
     def usual(cls, **given: Any) -> "Settings":
@@ -138,8 +141,12 @@ class Settings(BaseModel):
         if file is not None:
             values.update(_read_toml(file))
         for name, value in (environ or {}).items():
-            if name.startswith(PREFIX) and name != CONFIG and value != "":
-                field = name.removeprefix(PREFIX).lower()
+            if not name.startswith(PREFIX) or name == CONFIG or value == "":
+                continue
+            field = name.removeprefix(PREFIX).lower()
+            if field.startswith(_SERVE):
+                _serve(values)[field.removeprefix(_SERVE)] = _listed(field, value)
+            else:
                 values[field] = _READ.get(field, str)(value)
         values.update({k: v for k, v in given.items() if v is not None})
         try:
@@ -187,6 +194,22 @@ class Settings(BaseModel):
         return self
 
 
+_SERVE = "serve_"
+_LISTS = ("serve_origins", "serve_hosts")
+
+
+def _serve(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the service in ``values``, as a table that may be written to."""
+    given = values.get("serve", {})
+    if isinstance(given, Mapping):  # else the check of the values says what is wrong
+        values["serve"] = given = dict(given)
+    return given if isinstance(given, dict) else {}
+
+
+def _listed(field: str, value: str) -> str | list[str]:
+    return [part.strip() for part in value.split(",")] if field in _LISTS else value
+
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -229,8 +252,11 @@ def _first(error: ValidationError) -> str:
     if not name:
         return f"settings: {message}"
     if detail["type"] == "extra_forbidden":
-        near = get_close_matches(name, Settings.model_fields, n=1)
-        known = f"did you mean {near[0]}?" if near else f"known: {', '.join(Settings.model_fields)}"
+        fields = list(Settings.model_fields)
+        if name.startswith("serve."):
+            fields = [f"serve.{field}" for field in ServeSettings.model_fields]
+        near = get_close_matches(name, fields, n=1)
+        known = f"did you mean {near[0]}?" if near else f"known: {', '.join(fields)}"
         return f"setting {name}: unknown; {known}"
     field = Settings.model_fields.get(str(detail["loc"][0]))
     hidden = name.startswith("model_options") or (field and "Secret" in str(field.annotation))
