@@ -15,6 +15,7 @@ import typer
 from bot.cli_conversation_edits import add_commands
 from bot.cli_conversations import conversations_app, existing
 from bot.cli_models import models_app
+from bot.cli_serve import add_command as add_serve
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +37,7 @@ app = typer.Typer(
 add_commands(conversations_app)
 app.add_typer(conversations_app, name="conversations")
 app.add_typer(models_app, name="models")
+add_serve(app)
 
 LibraryOption = Annotated[
     Path | None,

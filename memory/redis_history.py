@@ -115,6 +115,14 @@ class RedisHistory:
             raise
         return cls(link, tenant, embedded, lease, remember, lifetimes)
 
+    def for_tenant(self, tenant: str) -> "RedisHistory":
+        """Return another tenant's conversations, over the same connections: closing one of both
+        ends both."""
+        store = self._store
+        return RedisHistory(
+            self._link, tenant, self._embedded, store.lease, store.remember, store.lifetimes
+        )
+
     def _key(self, conversation: str, part: str) -> str:
         return self._store.key(conversation, part)
 

@@ -105,6 +105,16 @@ class LocalVisionChat(Settings, BaseChatModel):
         """Stop what is being written and end the process; safe to call twice."""
         self.process.close()
 
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer now."""
+        return self.process.ready
+
+    def for_tenant(self, tenant: str) -> "LocalVisionChat":
+        """Return the same model, in the same process, whose prompts and pictures are kept apart
+        from those of other tenants. Close only one of them."""
+        return self.model_copy(update={"tenant": tenant})
+
     def forget(self, tenant: str) -> None:
         """Drop all that is kept of a tenant's prompts and pictures, in memory and on disk."""
         self.process.forget(tenant)

@@ -166,6 +166,12 @@ class ModelProcess:
         """Return the engine's counters, which begin anew with each process."""
         return dict(wire.typed(self._ask({"do": "stats"})[0], dict))
 
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded; false while it is being loaded again after a crash."""
+        with self._lock:
+            return self._loaded and not self._closing
+
     def forget(self, tenant: str) -> None:
         """Drop all that is kept for a tenant, in memory and on disk."""
         self._ask({"do": "forget", "tenant": tenant})

@@ -1,0 +1,59 @@
+"""How many turns a process works at, and how many wait; more are told to come again.
+
+Knows nothing of HTTP beyond the problem that it raises.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bot.service.problems import Problem
+from bot.service.stopping import Stopping
+
+
+class Admission:
+    """A bounded queue before the turns. Belongs to one event loop."""
+
+    def __init__(self, at_once: int, waiting: int, stopping: Stopping) -> None:
+        self._slots = asyncio.Semaphore(at_once)
+        self._at_once, self._most = at_once, waiting
+        self.waiting = 0  #: turns that wait
+        self.running = 0  #: turns that are worked at
+        self.refused = 0  #: turns that were sent away so far
+        self._usual = 1.0  #: seconds that a turn took lately
+        self._stopping = stopping
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no new turn is taken."""
+        return self._stopping.begun.is_set()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a place and hold it. A problem of status 503 when too many wait already, or
+        when the service is stopping."""
+        if self.stopping:
+            raise Problem(503, "stopping", "the service is stopping; ask again", retry_after=5)
+        if self._slots.locked() and self.waiting >= self._most:
+            self.refused += 1
+            raise Problem(503, "overloaded", f"{self.running} turns are under way and"
+                          f" {self.waiting} wait; ask again later", retry_after=self.retry_after)  # fmt: skip
+        self.waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self.waiting -= 1
+        self.running += 1
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._usual += 0.1 * (time.monotonic() - began - self._usual)
+            self._slots.release()
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until those who wait now will be through, by how long turns took lately."""
+        return min(120.0, max(1.0, self._usual * (self.waiting + 1) / self._at_once))

@@ -1,0 +1,153 @@
+"""The service put together: what its routes share, from start to drain.
+
+The one place that knows every part. A route finds what it needs in ``request.app.state``:
+
+- ``bots``       a bot for each tenant and library        bot/service/bots.py
+- ``redis``      the Redis that all processes share       bot/service/shared_redis.py
+- ``keys``       who a key belongs to; None: keys are off bot/service/keys.py
+- ``limiter``    rates and budgets of keys; None likewise bot/service/limiting.py
+- ``admission``  the bounded queue before the turns       bot/service/admission.py
+- ``uploads``    pictures sent before their turns         bot/service/uploads.py
+- ``cut``        set when open streams must end           bot/service/stopping.py
+- ``callbacks``  what watches each step of a turn
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from bot.service import health, pictures, turns
+from bot.service.admission import Admission
+from bot.service.bodies import of_validation
+from bot.service.bots import Bots
+from bot.service.keys import KeyStore
+from bot.service.limiting import Limiter
+from bot.service.problems import Problem, not_found
+from bot.service.requests import Gate
+from bot.service.schema import TurnAsked
+from bot.service.shared_redis import SharedRedis
+from bot.service.stopping import stops_with
+from bot.service.streams import ClientGone
+from bot.service.uploads import Uploads
+from bot.settings import Settings
+
+ROUTERS = (turns.router, pictures.router, health.router)
+BODIES = (TurnAsked,)  #: models of bodies that routes read themselves
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """Return the service as an ASGI application; it loads everything when it is started."""
+    app = FastAPI(
+        title="Bifocal",
+        version=version("bifocal"),
+        description="Talk about documents and pictures; every answer cites what it rests on.",
+        lifespan=_lifespan(settings),
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+        exception_handlers={
+            Problem: _problem,
+            RequestValidationError: _invalid,
+            HTTPException: _http,
+            ClientGone: _gone,
+        },
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    _describe(app)
+    served: ASGIApp = app
+    if settings.serve.origins:
+        served = CORSMiddleware(
+            app,
+            allow_origins=settings.serve.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-Id", "X-Conversation", "Retry-After"],
+        )
+    return Gate(served, settings.serve, log)
+
+
+def _lifespan(settings: Settings) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        serve, state = settings.serve, app.state
+        state.settings = settings
+        async with (
+            Bots.open(settings) as bots,
+            await SharedRedis.of(settings) as redis,
+            stops_with(serve.grace_seconds) as stopping,
+        ):
+            state.bots, state.redis = bots, redis
+            state.keys = KeyStore(redis) if serve.keys_on else None
+            state.limiter = Limiter(redis, serve.rate, serve.turns_per_day) if state.keys else None
+            state.admission = Admission(serve.turns_at_once, serve.turns_waiting, stopping)
+            state.uploads = Uploads(redis)
+            state.cut = stopping.cut
+            state.callbacks = ()
+            yield
+            if state.keys is not None:
+                await state.keys.aclose()
+
+    return lifespan
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response(request.state.request_id)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return of_validation(list(error.errors())).response(request.state.request_id)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """Say as a problem what the framework itself refuses."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        problem = not_found("address")
+    elif error.status_code == 405:
+        problem = Problem(405, "method-not-allowed", f"not {request.method} here",
+                          headers=error.headers)  # fmt: skip
+    else:
+        problem = Problem(error.status_code, "bad-request", "the request cannot be read")
+    return problem.response(request.state.request_id)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
+
+
+def _describe(app: FastAPI) -> None:
+    """Put the bodies that routes read themselves into the OpenAPI description."""
+    plain = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = plain()
+            known = schema.setdefault("components", {}).setdefault("schemas", {})
+            for model in BODIES:
+                made = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                known.update(made.pop("$defs", {}))
+                known[model.__name__] = made
+            schema["components"]["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "bf_…"}
+            }
+            schema["security"] = [{"key": []}, {}]
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+def log(entry: Mapping[str, Any]) -> None:
+    """Write an entry to the log."""

@@ -1,0 +1,84 @@
+"""Starts the service: one process, or several that share a port.
+
+Knows nothing of what is served.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from bot.errors import SettingsError
+from bot.settings import Settings
+
+
+def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Serve until a signal ends it; ``tell`` gets the address once it is bound.
+
+    Raises ``SettingsError`` for an address that cannot be listened on, or that would be open to
+    everybody.
+    """
+    chosen = settings.serve
+    if chosen.keys == "off" and not chosen.on_loopback:
+        raise SettingsError(
+            f"setting serve.keys: off is for loopback only, and {chosen.host!r} is not; leave it at"
+            " auto and make a key with `bifocal keys add`"
+        )
+    bound = _bind(chosen.host, chosen.port)
+    config = uvicorn.Config(
+        "bot.service.run:from_environment",
+        factory=True,
+        workers=chosen.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, round(chosen.grace_seconds)),
+        timeout_keep_alive=30,
+        limit_concurrency=None,
+        h11_max_incomplete_event_size=32 * 1024,
+        lifespan="on",
+    )
+    with bound:
+        host, port = bound.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        tell(f"http://{shown}:{port}")
+        if chosen.workers == 1:
+            uvicorn.Server(config).run([bound])
+        else:
+            from uvicorn.supervisors import Multiprocess
+
+            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[bound]).run()
+
+
+def from_environment() -> ASGIApp:
+    """Return the application with the settings that the environment and the file give: what each
+    process of a service makes for itself."""
+    from bot.service.app import create_app
+
+    return create_app(Settings.usual())
+
+
+def to_environment(changes: dict[str, object]) -> None:
+    """Put what the command line says over the settings where every process of the service finds
+    it; None counts as not said."""
+    for name, value in changes.items():
+        if value is not None:
+            os.environ[f"BIFOCAL_{name.upper()}"] = str(value)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        raise SettingsError(
+            f"{host}:{port} cannot be listened on ({error.strerror or error}); give another"
+            " --host or --port (0 takes a free one)"
+        ) from error
+    bound.set_inheritable(True)
+    return bound

@@ -1,0 +1,143 @@
+"""``/v1/turns``: ask with text and pictures, and get the answer whole or as it comes."""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from bot.chatbot import AsyncChatBot
+from bot.edits import answer_in
+from bot.events import Event
+from bot.sent import SentPicture
+from bot.service.access import Access
+from bot.service.bodies import File, from_base64, read_either
+from bot.service.problems import Problem, invalid, not_found
+from bot.service.requests import who, within
+from bot.service.schema import AnswerOut, ProblemOut, TurnAsked, body
+from bot.service.streams import EventStream, frame, held, unless_gone
+from bot.taking import name_by_key
+
+router = APIRouter(tags=["turns"])
+Who = Annotated[Access, Depends(who)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="The same question with the same key is one turn for a day.",
+    ),
+]
+_FORM = {
+    "type": "object",
+    "properties": {
+        "text": {"type": "string"},
+        "conversation": {"type": "string", "maxLength": 256},
+        "library": {"type": "string"},
+        "sender": {"type": "string", "maxLength": 200},
+        "stream": {"type": "boolean"},
+        "resumable": {"type": "boolean"},
+        "pictures": {"type": "array", "items": {"type": "string", "format": "binary"}},
+    },
+}
+_EVENTS = {
+    "description": "The answer; with `stream` server-sent events: `evidence`, `token`, `citation`,"
+    " `notice`, and `done` with the whole answer, or `error` with a problem document.",
+    "model": AnswerOut,
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemOut, "description": why}
+    for status, why in {
+        400: "Cannot be read",
+        401: "No good API key",
+        404: "Absent, or not for this key",
+        409: "In the way of another turn",
+        413: "Too large",
+        415: "Of a type that is not taken",
+        422: "A field cannot be used",
+        429: "Too many requests",
+        502: "The model failed",
+        503: "Overloaded or stopping",
+    }.items()
+}
+
+
+@router.post(
+    "/v1/turns",
+    responses={200: _EVENTS, **PROBLEMS},
+    openapi_extra=body(TurnAsked, multipart=_FORM),
+)
+async def take_turn(request: Request, access: Who, key: Key = None) -> Response:
+    """Ask a question with text, pictures, or both."""
+    asked, files = await read_either(request, TurnAsked)
+    bot = await bot_for(request, access, asked.library)
+    pictures = await pictures_of(request, access, asked, files)
+    if request.app.state.limiter is not None:
+        await within(request.app.state.limiter.hit_turn(access))
+    scoped = f"{access.tenant}:{key}" if key else None
+    conversation = asked.conversation or (
+        name_by_key(scoped) if scoped else f"c-{secrets.token_hex(6)}"
+    )
+
+    def events() -> AsyncGenerator[Event, None]:
+        return bot.stream(
+            asked.text,
+            images=pictures,
+            conversation=conversation,
+            sender=asked.sender,
+            idempotency_key=scoped,
+            callbacks=request.app.state.callbacks,
+        )
+
+    flow = held(request.app.state.admission.turn, events)
+    if not asked.stream:
+        answer = await unless_gone(request, answer_in(flow))
+        return JSONResponse(answer.to_json())
+    response = await EventStream.begun(request, _frames(flow))
+    response.headers["X-Conversation"] = conversation.encode("ascii", "backslashreplace").decode()
+    return response
+
+
+async def _frames(flow: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    number = 0
+    async with aclosing(flow) as events:
+        async for event in events:
+            number += 1
+            yield frame(event.type, event.to_json(), str(number))
+
+
+async def bot_for(request: Request, access: Access, library: str) -> AsyncChatBot:
+    """Return the bot over a library that ``access`` may read; else the problem of one that is
+    absent."""
+    if not access.may_read(library):
+        raise not_found("library of that name")
+    bot: AsyncChatBot = await request.app.state.bots.bot(access.tenant, library)
+    return bot
+
+
+async def pictures_of(
+    request: Request, access: Access, asked: TurnAsked, files: list[File]
+) -> list[SentPicture]:
+    """Return the pictures of a question: those of the form, in the body, and uploaded ones."""
+    most = request.app.state.bots.settings.pictures_per_turn
+    if len(asked.pictures) + len(files) > most:
+        raise invalid("pictures", f"{len(asked.pictures) + len(files)}, the most is {most}")
+    found = [SentPicture(file.data, name=file.name) for file in files]
+    for at, given in enumerate(asked.pictures):
+        where = f"pictures[{at}]"
+        if (given.data is None) == (given.upload is None):
+            raise invalid(where, "give either data or upload")
+        if given.data is not None:
+            data = from_base64(given.data, f"{where}.data")
+        else:
+            data = await request.app.state.uploads.read(access.tenant, given.upload)
+            if data is None:
+                raise Problem(404, "not-found", f"{where}.upload: there is none of that id; it is"
+                              " kept for an hour", fields=[(f"{where}.upload", "unknown")])  # fmt: skip
+        found.append(SentPicture(data, name=given.name, alt=given.alt))
+    return found
