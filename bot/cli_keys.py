@@ -158,7 +158,7 @@ def _read_duration(text: str) -> int:
     seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
     if not 0 < seconds <= 36_500 * 86_400:
         raise AccessError(
-            f"expires {text[:40]!r}: give a number with s, m, h or d, such as 90d; 100 years at most"
+            f"expires {text[:40]!r}: give a number with s, m, h or d, such as 90d, up to 36500d"
         )
     return seconds
 

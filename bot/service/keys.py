@@ -21,7 +21,7 @@ import string
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -96,6 +96,7 @@ class KeyStore:
         self._now = now
         self._good: OrderedDict[str, tuple[float, Record]] = OrderedDict()  #: by SHA-256
         self._bad: OrderedDict[str, float] = OrderedDict()
+        self._damaged: set[str] = set()
         self._noted: dict[str, float] = {}
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -117,7 +118,7 @@ class KeyStore:
         """
         if rate:
             read_rate(rate)
-        reads, writes = frozenset(read), frozenset(write)
+        wanted = Access("", name, tenant, frozenset(read), frozenset(write), rate, turns_per_day)
 
         async def work(client: Any) -> tuple[Access, str]:
             for _ in range(TRIES):
@@ -129,7 +130,7 @@ class KeyStore:
                             f"key {name!r}: the name is taken; choose another, or revoke that one"
                         )
                     key_id = _new_id(taken)
-                    access = Access(key_id, name, tenant, reads, writes, rate, turns_per_day)
+                    access = replace(wanted, key_id=key_id)
                     token = f"bf_{key_id}_{secrets.token_urlsafe(32)}"
                     record = Record(
                         access=access, sha256=_hash(token), created=self._now(), expires=expires
@@ -141,9 +142,6 @@ class KeyStore:
                         return access, token
             raise rx.WatchError("keys")
 
-        Access(
-            "", name, tenant, reads, writes, rate, turns_per_day
-        )  # refused before Redis is asked
         return await self._redis.write(work)
 
     async def list(self) -> list[KeyInfo]:
@@ -216,7 +214,8 @@ class KeyStore:
         raw = await self._redis.read(work)
         record = _parse(key_id, _NOBODY if raw is None else raw, known=raw is not None)
         same = hmac.compare_digest(digest, record.sha256 if record else 64 * "0")
-        if raw is not None and record is None:
+        if raw is not None and record is None and key_id not in self._damaged:
+            self._damaged.add(key_id)  # once: whoever knows the id could fill the log
             log.warning("the record of key %s is damaged: it opens nothing, revoke it", key_id)
         return record if raw is not None and same else None
 
