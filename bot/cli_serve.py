@@ -23,7 +23,9 @@ def serve(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Who writes: extractive, llama:NAME, or provider:model."),
+        typer.Option(
+            "--model", "-m", help="Who writes: extractive, llama:NAME, or provider:model."
+        ),
     ] = None,
 ) -> None:
     """Serve the web page, the HTTP API and the OpenAI-compatible API.

@@ -2,6 +2,7 @@
 
 BifocalError
 ├── SettingsError        a setting has a value that cannot be used
+├── AccessError          a key, or its name, tenant, libraries or rate, cannot be used
 ├── ModelError           the model that writes answers cannot be loaded or failed
 │   └── ModelBusy        it has too much to do; ``retry_after`` says when to ask again
 └── TurnError            one step of a turn failed; ``stage`` names it
@@ -25,6 +26,10 @@ class BifocalError(Exception):
 
 class SettingsError(BifocalError):
     """A setting has a value that cannot be used."""
+
+
+class AccessError(BifocalError):
+    """A key of the service, or its name, tenant, libraries or rate, cannot be used."""
 
 
 class ModelError(BifocalError):

@@ -85,7 +85,7 @@ class Store:
         try:
             return await self.write(work)
         except HistoryUnavailable as error:
-            if self.embedded is None or not _is_gone(error):
+            if self.embedded is None or not is_gone(error):
                 raise
         return await self.link.run(work)
 
@@ -94,12 +94,13 @@ class Store:
         try:
             return await self.link.run(work, limit)
         except HistoryUnavailable as error:
-            if self.embedded is not None and _is_gone(error):
+            if self.embedded is not None and is_gone(error):
                 await asyncio.to_thread(self.embedded.revive)
             raise
 
 
-def _is_gone(error: HistoryUnavailable) -> bool:
+def is_gone(error: HistoryUnavailable) -> bool:
+    """Tell whether the connection failed, and not the login or what was asked."""
     cause = error.__cause__
     return isinstance(cause, rx.ConnectionError) and not isinstance(
         cause, rx.AuthenticationError | rx.BusyLoadingError | rx.MaxConnectionsError

@@ -1,1 +1,1 @@
-"""``bifocal serve``: the HTTP interfaces and the web page, over the same bots as everything else."""
+"""``bifocal serve``: the HTTP interfaces and the web page over the same bots."""

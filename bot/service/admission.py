@@ -37,8 +37,8 @@ class Admission:
             raise Problem(503, "stopping", "the service is stopping; ask again", retry_after=5)
         if self._slots.locked() and self.waiting >= self._most:
             self.refused += 1
-            raise Problem(503, "overloaded", f"{self.running} turns are under way and"
-                          f" {self.waiting} wait; ask again later", retry_after=self.retry_after)  # fmt: skip
+            told = f"{self.running} turns are under way and {self.waiting} wait; ask again later"
+            raise Problem(503, "overloaded", told, retry_after=self.retry_after)
         self.waiting += 1
         try:
             await self._slots.acquire()

@@ -12,7 +12,6 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``callbacks``  what watches each step of a turn
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -26,13 +25,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from bot.errors import KNOWN_ERRORS
 from bot.service import health, pictures, turns
 from bot.service.admission import Admission
 from bot.service.bodies import of_validation
 from bot.service.bots import Bots
 from bot.service.keys import KeyStore
 from bot.service.limiting import Limiter
-from bot.service.problems import Problem, not_found
+from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
 from bot.service.schema import TurnAsked
 from bot.service.shared_redis import SharedRedis
@@ -55,7 +55,9 @@ def create_app(settings: Settings) -> ASGIApp:
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
         exception_handlers={
-            Problem: _problem,
+            Problem: _known,
+            **dict.fromkeys(KNOWN_ERRORS, _known),
+            Exception: _known,
             RequestValidationError: _invalid,
             HTTPException: _http,
             ClientGone: _gone,
@@ -100,9 +102,8 @@ def _lifespan(settings: Settings) -> Any:
     return lifespan
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return error.response(request.state.request_id)
+async def _known(request: Request, error: Exception) -> Response:
+    return problem_of(error).response(request.state.request_id)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -49,22 +49,19 @@ async def read_either(request: Request, model: type[M]) -> tuple[M, list[File]]:
         return checked(model, await request.body()), []
     if kind != _FORM:
         raise Problem(415, "unsupported-media-type", f"send {_JSON} or {_FORM}")
-    form = await read_form(request)
-    values = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-    files = [await _file(part) for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    values, files = await read_form(request)
     return checked(model, values), files
 
 
-async def read_form_files(request: Request) -> list[File]:
-    """Return the files of a form."""
-    form = await read_form(request)
-    return [await _file(part) for _, part in form.multi_items() if isinstance(part, UploadFile)]
-
-
-async def read_form(request: Request) -> FormData:
-    """Return a form, its parts capped in number; what it holds on disk goes with the request."""
+async def read_form(request: Request) -> tuple[dict[str, str], list[File]]:
+    """Return the fields and the files of a form, capped in number and in size."""
     try:
-        return await request.form(max_files=FILES, max_fields=FIELDS, max_part_size=MAX_BYTES)
+        async with request.form(
+            max_files=FILES, max_fields=FIELDS, max_part_size=MAX_BYTES
+        ) as form:
+            parts = form.multi_items()
+            values = {name: value for name, value in parts if isinstance(value, str)}
+            return values, [await _file(p) for _, p in parts if isinstance(p, UploadFile)]
     except HTTPException as error:
         raise Problem(400, "bad-request", f"the form cannot be read: {error.detail}") from error
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bot.service.bodies import media_type, read_form_files
+from bot.service.bodies import media_type, read_form
 from bot.service.problems import Problem, not_found
 from bot.service.turns import PROBLEMS, Who
 from retrievers.imaging import read_picture
@@ -46,7 +46,7 @@ class UploadOut(BaseModel):
 async def upload_picture(request: Request, access: Who) -> UploadOut:
     """Upload a picture, as the body itself or as the file of a form; it is kept for an hour."""
     if media_type(request) == "multipart/form-data":
-        files = await read_form_files(request)
+        _, files = await read_form(request)
         if len(files) != 1:
             raise Problem(422, "invalid", "file: give one file", fields=[("file", "give one")])
         name, data = files[0].name, files[0].data
@@ -91,5 +91,8 @@ def picture_response(data: bytes) -> Response:
     return Response(
         data,
         media_type=kind,
-        headers={"Cache-Control": "private, max-age=3600, immutable", "Content-Disposition": "inline"},
+        headers={
+            "Cache-Control": "private, max-age=3600, immutable",
+            "Content-Disposition": "inline",
+        },
     )

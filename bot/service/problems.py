@@ -68,7 +68,11 @@ class Problem(Exception):
             "title": _TITLES[self.kind],
             "status": self.status,
             "detail": self.detail,
-            **({"errors": [{"field": f, "detail": d} for f, d in self.fields]} if self.fields else {}),
+            **(
+                {"errors": [{"field": f, "detail": d} for f, d in self.fields]}
+                if self.fields
+                else {}
+            ),
             **({"instance": f"urn:request:{instance}"} if instance else {}),
         }
 
@@ -104,8 +108,8 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, LibraryNotFound):
         return not_found("library of that name")
     if isinstance(error, ModelBusy):
-        return Problem(503, "overloaded", "the model has too many requests waiting; ask again later",
-                       retry_after=error.retry_after)  # fmt: skip
+        told = "the model has too many requests waiting; ask again later"
+        return Problem(503, "overloaded", told, retry_after=error.retry_after)
     if isinstance(error, ModelError):
         return Problem(502, "model-failed", "the model did not answer; ask again, or tell the"
                        " operator, whose log says why")  # fmt: skip
@@ -129,8 +133,8 @@ def _of_history(error: history.HistoryError) -> Problem:
         return Problem(409, "busy", "another turn of this conversation is under way; wait for it",
                        retry_after=error.retry_after)  # fmt: skip
     if isinstance(error, history.KeyReused):
-        return Problem(422, "key-reused", "this Idempotency-Key came with another request; use a new"
-                       " one", fields=[("Idempotency-Key", "used before")])  # fmt: skip
+        told = "this Idempotency-Key came with another request before; use a new one"
+        return Problem(422, "key-reused", told, fields=[("Idempotency-Key", "used before")])
     if isinstance(error, history.ConversationExists):
         return Problem(409, "conflict", "a conversation of that name exists; choose another name")
     if isinstance(error, history.TurnOvertaken):
@@ -147,6 +151,9 @@ def _of_history(error: history.HistoryError) -> Problem:
         return Problem(500, "internal", "a stored record cannot be read; the operator's log says"
                        " which")  # fmt: skip
     if isinstance(error, history.HistoryUnavailable):
-        return Problem(503, "unavailable", "conversations cannot be reached now; nothing was stored"
-                       " for certain, ask again with the same Idempotency-Key", retry_after=RETRY)  # fmt: skip
+        told = (
+            "conversations cannot be reached now, so nothing is known to be stored; ask again with"
+            " the same Idempotency-Key"
+        )
+        return Problem(503, "unavailable", told, retry_after=RETRY)
     return invalid("conversation", str(error))

@@ -68,7 +68,7 @@ class TurnAsked(Strict):
 
 
 class CitationOut(BaseModel):
-    """What a mark [n] of the answer rests on; ``box`` is [left, top, right, bottom] in fractions."""
+    """What a mark [n] of the answer rests on. ``box`` is [left, top, right, bottom], 0 to 1."""
 
     mark: int
     kind: Literal["passage", "picture"]

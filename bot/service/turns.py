@@ -137,7 +137,7 @@ async def pictures_of(
         else:
             data = await request.app.state.uploads.read(access.tenant, given.upload)
             if data is None:
-                raise Problem(404, "not-found", f"{where}.upload: there is none of that id; it is"
-                              " kept for an hour", fields=[(f"{where}.upload", "unknown")])  # fmt: skip
+                told = f"{where}.upload: there is none of that id; one is kept for an hour"
+                raise Problem(404, "not-found", told, fields=[(f"{where}.upload", "unknown")])
         found.append(SentPicture(data, name=given.name, alt=given.alt))
     return found

@@ -1,0 +1,70 @@
+"""The service, really listening on a loopback port, and clients that talk to it over HTTP."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from bot import Settings
+from bot.service.app import create_app
+from bot.service.keys import KeyStore
+from bot.service.shared_redis import SharedRedis
+
+Serve = Callable[..., "AbstractAsyncContextManager[Served]"]
+
+
+@dataclass
+class Served:
+    """A running service: its address, a client without a key, and its settings."""
+
+    url: str
+    client: httpx.AsyncClient
+    settings: Settings
+    server: uvicorn.Server
+
+    async def key(self, name: str, **of: Any) -> dict[str, str]:
+        """Make a key and return the header that carries it."""
+        given = {"tenant": name, "read": ["default"], "write": [], **of}
+        async with await SharedRedis.of(self.settings) as redis:
+            _, token = await KeyStore(redis).add(name, **given)
+        return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def serve(demo_library: Path, tmp_path: Path) -> Serve:
+    """Serve the demo's library: ``async with serve(model=…, serve={…}) as served``."""
+
+    @asynccontextmanager
+    async def served(**changes: Any) -> AsyncIterator[Served]:
+        given = {"model": "extractive", "library": demo_library, **changes}
+        given["serve"] = {"libraries": tmp_path / "libraries", **given.get("serve", {})}
+        settings = Settings.load(**given)
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+            config = uvicorn.Config(
+                create_app(settings),
+                log_config=None,
+                lifespan="on",
+                timeout_graceful_shutdown=max(1, round(settings.serve.grace_seconds)),
+            )
+            server = uvicorn.Server(config)
+            running = asyncio.create_task(server.serve([bound]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+                if running.done():
+                    running.result()
+                    raise RuntimeError("the service did not start")
+            async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+                yield Served(url, client, settings, server)
+            server.should_exit = True
+            await running
+
+    return served
