@@ -126,7 +126,9 @@ async def who(request: Request) -> Access:
     if state.keys is None:
         return OPEN
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    access = await state.keys.check(token.strip()) if scheme.lower() == "bearer" else None
+    access: Access | None = None
+    if scheme.lower() == "bearer":
+        access = await state.keys.check(token.strip())
     if access is None:
         raise Problem(401, "unauthorized", "give an API key: Authorization: Bearer bf_…",
                       headers={"WWW-Authenticate": "Bearer"})  # fmt: skip

@@ -29,8 +29,8 @@ class Uploads:
         """Return a picture's bytes, None when they are not there."""
 
         async def work(client: Redis) -> bytes | None:
-            found: bytes | None = await client.get(_key(tenant, id or ""))
-            return found
+            found = await client.get(_key(tenant, id or ""))
+            return found if isinstance(found, bytes) else None
 
         return await self._redis.read(work)
 
