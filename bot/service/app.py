@@ -8,6 +8,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``limiter``    rates and budgets of keys; None likewise bot/service/limiting.py
 - ``admission``  the bounded queue before the turns       bot/service/admission.py
 - ``uploads``    pictures sent before their turns         bot/service/uploads.py
+- ``streams``    turns that outlive their connection     bot/service/resuming.py
 - ``cut``        set when open streams must end           bot/service/stopping.py
 - ``callbacks``  what watches each step of a turn
 """
@@ -34,6 +35,7 @@ from bot.service.keys import KeyStore
 from bot.service.limiting import Limiter
 from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
+from bot.service.resuming import Streams
 from bot.service.schema import TurnAsked
 from bot.service.shared_redis import SharedRedis
 from bot.service.stopping import stops_with
@@ -45,7 +47,7 @@ ROUTERS = (turns.router, pictures.router, health.router)
 BODIES = (TurnAsked,)  #: models of bodies that routes read themselves
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings) -> Gate:
     """Return the service as an ASGI application; it loads everything when it is started."""
     app = FastAPI(
         title="Bifocal",
@@ -75,7 +77,7 @@ def create_app(settings: Settings) -> ASGIApp:
             allow_headers=["*"],
             expose_headers=["X-Request-Id", "X-Conversation", "Retry-After"],
         )
-    return Gate(served, settings.serve, log)
+    return Gate(served, settings.serve, log, app)
 
 
 def _lifespan(settings: Settings) -> Any:
@@ -93,9 +95,11 @@ def _lifespan(settings: Settings) -> Any:
             state.limiter = Limiter(redis, serve.rate, serve.turns_per_day) if state.keys else None
             state.admission = Admission(serve.turns_at_once, serve.turns_waiting, stopping)
             state.uploads = Uploads(redis)
+            state.streams = Streams(redis, serve.resume_seconds)
             state.cut = stopping.cut
             state.callbacks = ()
             yield
+            await state.streams.aclose()
             if state.keys is not None:
                 await state.keys.aclose()
 

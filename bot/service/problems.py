@@ -35,6 +35,7 @@ _TITLES = {
     "rate-limited": "Too many requests",
     "overloaded": "The service has too much to do",
     "stopping": "The service is stopping",
+    "ended": "The turn was ended",
     "unavailable": "A part of the service cannot be reached",
     "model-failed": "The model did not answer",
     "slow": "The request did not arrive in time",

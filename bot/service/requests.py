@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,8 +36,9 @@ class Gate:
     """The outermost layer: gives an id, checks host and origin, caps the body, adds the headers,
     turns whatever is raised into a problem document, and tells ``log`` of each request."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, log: Log) -> None:
+    def __init__(self, app: ASGIApp, settings: ServeSettings, log: Log, inner: FastAPI) -> None:
         self._app, self._settings, self._log = app, settings, log
+        self.inner = inner  #: the application whose routes stand behind all layers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""

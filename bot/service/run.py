@@ -50,7 +50,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         else:
             from uvicorn.supervisors import Multiprocess
 
-            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[bound]).run()
+            Multiprocess(config, sockets=[bound]).run()
 
 
 def from_environment() -> ASGIApp:

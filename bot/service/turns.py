@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -32,6 +32,8 @@ Key = Annotated[
         description="The same question with the same key is one turn for a day.",
     ),
 ]
+StreamId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+LastEvent = Annotated[str, Header(alias="Last-Event-ID", max_length=64)]
 _FORM = {
     "type": "object",
     "properties": {
@@ -98,12 +100,36 @@ async def take_turn(request: Request, access: Who, key: Key = None) -> Response:
     if not asked.stream:
         answer = await unless_gone(request, answer_in(flow))
         return JSONResponse(answer.to_json())
-    response = await EventStream.begun(request, _frames(flow))
+    if asked.resumable:
+        streams = request.app.state.streams
+        id = streams.begin(access.tenant, flow)
+        response = await EventStream.begun(request, streams.read(access.tenant, id))
+        response.headers["Location"] = f"/v1/turns/{id}/events"
+    else:
+        response = await EventStream.begun(request, frames_of(flow))
     response.headers["X-Conversation"] = conversation.encode("ascii", "backslashreplace").decode()
     return response
 
 
-async def _frames(flow: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+@router.get("/v1/turns/{stream}/events", responses={200: _EVENTS, **PROBLEMS})
+async def resume_turn(
+    request: Request, access: Who, stream: StreamId, last: LastEvent = ""
+) -> Response:
+    """Read a resumable turn on, from behind the event that was the last to arrive."""
+    id, _, number = last.rpartition(":")
+    if last and (id != stream or not number.isdigit() or len(number) > 9):
+        raise invalid("Last-Event-ID", "give the id of the last event of this stream")
+    frames = request.app.state.streams.read(access.tenant, stream, int(number or 0))
+    return await EventStream.begun(request, frames)
+
+
+@router.delete("/v1/turns/{stream}", status_code=204, responses=PROBLEMS)
+async def end_turn(request: Request, access: Who, stream: StreamId) -> None:
+    """End a resumable turn: what it has said so far is not saved."""
+    await request.app.state.streams.cancel(access.tenant, stream)
+
+
+async def frames_of(flow: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
     number = 0
     async with aclosing(flow) as events:
         async for event in events:

@@ -4,13 +4,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from langchain_core.language_models import BaseChatModel
 
 from bot import Settings
 from bot.service.app import create_app
@@ -39,18 +40,20 @@ class Served:
 
 @pytest.fixture
 def serve(demo_library: Path, tmp_path: Path) -> Serve:
-    """Serve the demo's library: ``async with serve(model=…, serve={…}) as served``."""
+    """Serve the demo's library: ``async with serve(model=…, serve={…}) as served``. ``writer`` is
+    any LangChain chat model, in place of the one that the settings name."""
 
     @asynccontextmanager
-    async def served(**changes: Any) -> AsyncIterator[Served]:
+    async def served(writer: BaseChatModel | None = None, **changes: Any) -> AsyncIterator[Served]:
         given = {"model": "extractive", "library": demo_library, **changes}
         given["serve"] = {"libraries": tmp_path / "libraries", **given.get("serve", {})}
         settings = Settings.load(**given)
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+            app = create_app(settings)
             config = uvicorn.Config(
-                create_app(settings),
+                app,
                 log_config=None,
                 lifespan="on",
                 timeout_graceful_shutdown=max(1, round(settings.serve.grace_seconds)),
@@ -62,6 +65,9 @@ def serve(demo_library: Path, tmp_path: Path) -> Serve:
                 if running.done():
                     running.result()
                     raise RuntimeError("the service did not start")
+            if writer is not None:
+                bots = app.inner.state.bots
+                bots.engines = replace(bots.engines, model=writer, model_name="scripted")
             async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
                 yield Served(url, client, settings, server)
             server.should_exit = True
