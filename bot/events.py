@@ -111,7 +111,8 @@ class Answer:
     and says which words of the question meant which pictures. ``timings`` are milliseconds
     by step of the turn, and ``"total"``. ``found`` is false when the answer says that nothing in
     the sources answers. ``searched`` is what was searched for where earlier turns were needed to
-    understand the question, and who made that of it. ``media`` fetches a cited picture while the
+    understand the question, and who made that of it. ``usage`` are the model's tokens where it says
+    them: ``"input"``, ``"output"``, and of the input ``"cached"``. ``media`` fetches a cited picture while the
     bot is open; without it an answer shows its words only.
     """
 
@@ -127,6 +128,7 @@ class Answer:
     model: str = ""
     found: bool = True
     searched: str = ""
+    usage: Mapping[str, int] = field(default_factory=dict)
     media: Callable[[Citation], bytes] | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -144,6 +146,7 @@ class Answer:
             "conversation": self.conversation,
             "turn": self.turn,
             "model": self.model,
+            "usage": dict(self.usage),
         }
 
     def _repr_html_(self) -> str:

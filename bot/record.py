@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from langchain_core.messages import BaseMessage
+
 from bot.events import Answer, Citation, LedgerEntry, Referred
 from bot.turn_state import Parts, TurnState
 from memory.messages import Message, Turn
@@ -49,9 +51,20 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         turn=state.turn,
         model=_NO_MODEL if state.asks else parts.model_name,
         searched=searched(state),
+        usage=_usage(state.reply),
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
         media=partial(_media, parts.library, shown),
     )
+
+
+def _usage(reply: BaseMessage) -> dict[str, int]:
+    """Return the tokens that a model says it read and wrote, nothing where it does not say."""
+    said = getattr(reply, "usage_metadata", None)
+    if not said:
+        return {}
+    cached = (said.get("input_token_details") or {}).get("cache_read")
+    known = {"cached": int(cached)} if cached else {}
+    return {"input": int(said["input_tokens"]), "output": int(said["output_tokens"]), **known}
 
 
 def searched(state: TurnState) -> str:

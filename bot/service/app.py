@@ -10,10 +10,10 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``uploads``    pictures sent before their turns         bot/service/uploads.py
 - ``streams``    turns that outlive their connection     bot/service/resuming.py
 - ``cut``        set when open streams must end           bot/service/stopping.py
-- ``callbacks``  what watches each step of a turn
+- ``seen``       metrics, traces and the log              bot/service/seen.py
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from bot.errors import KNOWN_ERRORS
-from bot.service import health, pictures, turns
+from bot.service import health, pictures, seen, turns
 from bot.service.admission import Admission
 from bot.service.bodies import of_validation
 from bot.service.bots import Bots
@@ -40,10 +40,11 @@ from bot.service.schema import TurnAsked
 from bot.service.shared_redis import SharedRedis
 from bot.service.stopping import stops_with
 from bot.service.streams import ClientGone
+from bot.service.traces import Traces
 from bot.service.uploads import Uploads
 from bot.settings import Settings
 
-ROUTERS = (turns.router, pictures.router, health.router)
+ROUTERS = (health.router, pictures.router, seen.router, turns.router)
 BODIES = (TurnAsked,)  #: models of bodies that routes read themselves
 
 
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> Gate:
     for router in ROUTERS:
         app.include_router(router)
     _describe(app)
+    app.state.seen = seen.Seen(content=settings.serve.log_content, traces=Traces.from_environment())
     served: ASGIApp = app
     if settings.serve.origins:
         served = CORSMiddleware(
@@ -77,7 +79,7 @@ def create_app(settings: Settings) -> Gate:
             allow_headers=["*"],
             expose_headers=["X-Request-Id", "X-Conversation", "Retry-After"],
         )
-    return Gate(served, settings.serve, log, app)
+    return Gate(served, settings.serve, app.state.seen, app)
 
 
 def _lifespan(settings: Settings) -> Any:
@@ -97,7 +99,6 @@ def _lifespan(settings: Settings) -> Any:
             state.uploads = Uploads(redis)
             state.streams = Streams(redis, serve.resume_seconds)
             state.cut = stopping.cut
-            state.callbacks = ()
             yield
             await state.streams.aclose()
             if state.keys is not None:
@@ -152,7 +153,3 @@ def _describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]
-
-
-def log(entry: Mapping[str, Any]) -> None:
-    """Write an entry to the log."""

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from bot.service.bodies import media_type, read_form
 from bot.service.problems import Problem, not_found
-from bot.service.turns import PROBLEMS, Who
+from bot.service.requests import Who
+from bot.service.turns import PROBLEMS
 from retrievers.imaging import read_picture
 
 router = APIRouter(tags=["pictures"])

@@ -7,15 +7,16 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable
+from typing import Annotated, Any, Protocol
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.service.access import OPEN, Access
+from bot.service.logs import REQUEST
 from bot.service.problems import Problem, problem_of
 from bot.service.settings import ServeSettings
 
@@ -29,15 +30,24 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
 }
-Log = Callable[[Mapping[str, Any]], None]
+
+
+class Eyes(Protocol):
+    """What is shown each request."""
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """See a request whose answer is out."""
+
+    def failed(self, error: Exception) -> None:
+        """See what a request failed with."""
 
 
 class Gate:
     """The outermost layer: gives an id, checks host and origin, caps the body, adds the headers,
-    turns whatever is raised into a problem document, and tells ``log`` of each request."""
+    turns whatever is raised into a problem document, and shows each request to ``eyes``."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, log: Log, inner: FastAPI) -> None:
-        self._app, self._settings, self._log = app, settings, log
+    def __init__(self, app: ASGIApp, settings: ServeSettings, eyes: Eyes, inner: FastAPI) -> None:
+        self._app, self._settings, self._eyes = app, settings, eyes
         self.inner = inner  #: the application whose routes stand behind all layers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,6 +59,7 @@ class Gate:
         given = headers.get("x-request-id", "")
         id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = id
+        REQUEST.set(id)
         began, status = time.perf_counter(), 0
 
         async def sending(message: Message) -> None:
@@ -66,15 +77,12 @@ class Gate:
             self._check(scope, headers)
             await self._app(scope, self._capped(scope, headers, receive), sending)
         except Exception as error:  # nothing gets out but a problem document
-            self._log({"event": "request.failed", "request": id, "error": error})
+            self._eyes.failed(error)
             if status == 0:
                 await problem_of(error).response(id)(scope, receive, sending)
         finally:
-            spent = round((time.perf_counter() - began) * 1000, 1)
-            self._log({
-                "event": "request", "request": id, "method": scope["method"],
-                "route": getattr(scope.get("route"), "path", ""), "status": status, "ms": spent,
-            })  # fmt: skip
+            route = getattr(scope.get("route"), "path", "")
+            self._eyes.request(scope["method"], route, status, time.perf_counter() - began)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse names and origins that are not ours: without keys, the browser of whoever sits at
@@ -122,7 +130,7 @@ class Gate:
 async def who(request: Request) -> Access:
     """Return who asks; a problem of status 401 without a key that is good.
 
-    For routes: ``Annotated[Access, Depends(who)]``. Counts the request against the key's rate.
+    For routes: :data:`Who`. Counts the request against the key's rate.
     """
     state = request.app.state
     if state.keys is None:
@@ -137,6 +145,9 @@ async def who(request: Request) -> Access:
     await within(state.limiter.hit_request(access))
     request.state.access = access
     return access
+
+
+Who = Annotated[Access, Depends(who)]
 
 
 async def within(asking: Awaitable[Any]) -> None:

@@ -6,12 +6,16 @@ Knows nothing of what is served.
 import os
 import socket
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from bot.errors import SettingsError
 from bot.settings import Settings
+
+#: Where the processes of a service add up what they counted (see bot/service/metrics.py)
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(settings: Settings, tell: Callable[[str], None]) -> None:
@@ -47,9 +51,11 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         tell(f"http://{shown}:{port}")
         if chosen.workers == 1:
             uvicorn.Server(config).run([bound])
-        else:
-            from uvicorn.supervisors import Multiprocess
+            return
+        from uvicorn.supervisors import Multiprocess
 
+        with TemporaryDirectory(prefix="bifocal-metrics-") as folder:
+            os.environ[FOLDER] = folder  # before any of them counts
             Multiprocess(config, sockets=[bound]).run()
 
 
@@ -57,8 +63,11 @@ def from_environment() -> ASGIApp:
     """Return the application with the settings that the environment and the file give: what each
     process of a service makes for itself."""
     from bot.service.app import create_app
+    from bot.service.logs import set_up
 
-    return create_app(Settings.usual())
+    settings = Settings.usual()
+    set_up(settings.serve.log_level)
+    return create_app(settings)
 
 
 def to_environment(changes: dict[str, object]) -> None:

@@ -121,6 +121,7 @@ class AnswerOut(BaseModel):
     conversation: str
     turn: str
     model: str
+    usage: dict[str, int]
 
 
 class ProblemOut(BaseModel):

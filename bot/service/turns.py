@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path
+from fastapi import APIRouter, Header, Path
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -16,13 +16,12 @@ from bot.sent import SentPicture
 from bot.service.access import Access
 from bot.service.bodies import File, from_base64, read_either
 from bot.service.problems import Problem, invalid, not_found
-from bot.service.requests import who, within
+from bot.service.requests import Who, within
 from bot.service.schema import AnswerOut, ProblemOut, TurnAsked, body
 from bot.service.streams import EventStream, frame, held, unless_gone
 from bot.taking import name_by_key
 
 router = APIRouter(tags=["turns"])
-Who = Annotated[Access, Depends(who)]
 Key = Annotated[
     str | None,
     Header(
@@ -87,13 +86,14 @@ async def take_turn(request: Request, access: Who, key: Key = None) -> Response:
     )
 
     def events() -> AsyncGenerator[Event, None]:
-        return bot.stream(
-            asked.text,
-            images=pictures,
-            conversation=conversation,
-            sender=asked.sender,
-            idempotency_key=scoped,
-            callbacks=request.app.state.callbacks,
+        return request.app.state.seen.turn(
+            bot.stream(
+                asked.text,
+                images=pictures,
+                conversation=conversation,
+                sender=asked.sender,
+                idempotency_key=scoped,
+            )
         )
 
     flow = held(request.app.state.admission.turn, events)

@@ -1,0 +1,106 @@
+"""What Prometheus reads at ``/metrics``: turns, their stages, the queue, tokens and notices.
+
+Several processes of a service add up, by the client library's own way (files that they share).
+Labels hold names of ours only (stages, outcomes, routes), never of tenants, conversations or
+libraries. Knows nothing of how a turn is made.
+"""
+
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from bot.errors import TurnError
+from bot.events import Done, Event, EvidenceFound, Notice, Token
+from bot.service.admission import Admission
+from bot.service.problems import problem_of
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  #: the variable that names the folder of several processes
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        of = {"namespace": "bifocal", "registry": self._registry}
+        self.requests = Counter(
+            "requests", "Requests by route and status", ["method", "route", "status"], **of
+        )
+        self.seconds = Histogram(
+            "request_seconds", "From request to the end of its answer", ["route"],
+            buckets=_SECONDS, **of,
+        )  # fmt: skip
+        self.turns = Counter("turns", "Turns by how they ended", ["outcome"], **of)
+        self.first_token = Histogram(
+            "first_token_seconds", "From a turn's beginning to its first words",
+            buckets=_SECONDS, **of,
+        )  # fmt: skip
+        self.stages = Histogram(
+            "stage_seconds", "What the steps of a turn took", ["stage"], buckets=_SECONDS, **of
+        )
+        self.tokens = Counter("tokens", "Tokens that models read and wrote", ["direction"], **of)
+        self.cached = Counter("cached_tokens", "Tokens of prompts that were known before", **of)
+        self.notices = Counter("notices", "What turns left out, shrank or did not understand", **of)
+        self.evidence = Counter("evidence", "Pieces of evidence that turns found", **of)
+        self._running = Gauge("turns_running", "Turns under way", multiprocess_mode="livesum", **of)
+        self._waiting = Gauge("turns_waiting", "Turns that wait", multiprocess_mode="livesum", **of)
+
+    def queue(self, admission: Admission) -> None:
+        """Note how long the queue is."""
+        self._running.set(admission.running)
+        self._waiting.set(admission.waiting)
+
+    def text(self) -> bytes:
+        """Return all counters, of all processes, as Prometheus reads them."""
+        if not os.environ.get(FOLDER):
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return generate_latest(registry)
+
+    async def counted(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        """Pass a turn's events on, and count what they tell."""
+        began, first, outcome = time.perf_counter(), True, "left"
+        try:
+            async with aclosing(events) as flow:
+                async for event in flow:
+                    if isinstance(event, Token) and first:
+                        first = False
+                        self.first_token.observe(time.perf_counter() - began)
+                    outcome = self._count(event) or outcome
+                    yield event
+        except Exception as error:
+            outcome = problem_of(error).kind
+            if isinstance(error, TurnError):
+                outcome = f"{outcome}:{error.stage}"
+            raise
+        finally:
+            self.turns.labels(outcome).inc()
+
+    def _count(self, event: Event) -> str:
+        """Count an event; return how the turn ended, if it did."""
+        if isinstance(event, Notice):
+            self.notices.inc()
+        elif isinstance(event, EvidenceFound):
+            self.evidence.inc(len(event.evidence))
+        elif isinstance(event, Done):
+            for stage, spent in event.answer.timings.items():
+                self.stages.labels(stage).observe(spent / 1000)
+            for direction, count in event.answer.usage.items():
+                counter = self.cached if direction == "cached" else self.tokens.labels(direction)
+                counter.inc(count)
+            return "answered" if event.answer.found else "not_found"
+        return ""
