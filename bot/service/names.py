@@ -48,6 +48,10 @@ class Names:
         """Return the source that is called so."""
         return self.means.get(name)
 
+    def is_upload(self, source: str) -> bool:
+        """Tell whether a source was uploaded."""
+        return source.startswith(f"{self.folder / UPLOADS}/")
+
     def clean(self, text: str, sources: Iterable[str] = ()) -> str:
         """Return words that people wrote or were told, without this machine's folders."""
         for source in sorted({*sources}, key=len, reverse=True):
