@@ -52,6 +52,7 @@ from bot.service.feedback import FeedbackGiven
 from bot.service.feedback_store import Feedback
 from bot.service.jobs import Jobs
 from bot.service.keys import KeyStore
+from bot.service.library_schema import LibraryAsked
 from bot.service.limiting import Limiter
 from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
@@ -82,6 +83,7 @@ BODIES = (
     EditAsked,
     FeedbackGiven,
     ForkAsked,
+    LibraryAsked,
     RenameAsked,
     TurnAsked,
 )  #: models of bodies that routes read themselves

@@ -61,6 +61,7 @@ async def edit_turn(request: Request, access: Who, conversation: C, turn: T) -> 
     if not asked.text.strip():
         raise invalid("text", "give the question; DELETE takes the turn out")
     bot = await bot_for(request, access, asked.library)
+    await history_of(request, access).turn(conversation, turn)
     return await _answered(
         request, access, asked.stream, lambda: bot.stream_again(conversation, turn, asked.text)
     )
@@ -75,6 +76,7 @@ async def regenerate_turn(request: Request, access: Who, conversation: C, turn: 
     data = await request.body()
     asked = checked(AgainAsked, data) if data else AgainAsked()
     bot = await bot_for(request, access, asked.library)
+    await history_of(request, access).turn(conversation, turn)
     return await _answered(
         request, access, asked.stream, lambda: bot.stream_again(conversation, turn)
     )

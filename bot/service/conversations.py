@@ -24,7 +24,7 @@ from bot.service.conversation_schema import (
 )
 from bot.service.feedback_store import Feedback
 from bot.service.names import LibraryNames, Names
-from bot.service.pictures import picture_response
+from bot.service.pictures import PICTURE, picture_response
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.replies import Json
 from bot.service.requests import Who
@@ -194,9 +194,12 @@ async def rename_conversation(request: Request, access: Who, conversation: C) ->
 @router.delete("/v1/conversations/{conversation}", status_code=204, responses=PROBLEMS)
 async def forget_conversation(request: Request, access: Who, conversation: C) -> None:
     """Forget a conversation: its turns, its pictures, what was said of its answers."""
+    known = await history_of(request, access).load(conversation, last=1)
     await (await own_bot(request, access)).forget(conversation)
     feedback: Feedback = request.app.state.feedback
     await feedback.forget(access.tenant, conversation)
+    if not known.total:  # what was left there, if anything, was no conversation to anybody
+        raise not_found("conversation of that name")
 
 
 @router.post(
@@ -219,9 +222,8 @@ async def fork_conversation(request: Request, access: Who, conversation: C) -> R
 @router.get(
     "/v1/conversations/{conversation}/pictures/{number}",
     response_class=Response,
-    responses={200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
-               **PROBLEMS},
-)  # fmt: skip
+    responses={200: PICTURE, **PROBLEMS},
+)
 async def read_picture(request: Request, access: Who, conversation: C, number: Number) -> Response:
     """Return a picture of a conversation."""
     known = await found(request, access, conversation)

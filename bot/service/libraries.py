@@ -15,7 +15,7 @@ from bot.service.access import Access
 from bot.service.bodies import read_json
 from bot.service.library_schema import LibrariesOut, LibraryAsked, LibraryOut, OpenedOut
 from bot.service.names import LibraryNames, Names
-from bot.service.pictures import picture_response
+from bot.service.pictures import PICTURE, picture_response
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.requests import Who
 from bot.service.schema import body
@@ -102,9 +102,8 @@ async def read_library(request: Request, access: Who, library: L) -> LibraryOut:
 @router.get(
     "/v1/libraries/{library}/media/{sha256}",
     response_class=Response,
-    responses={200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
-               **PROBLEMS},
-)  # fmt: skip
+    responses={200: PICTURE, **PROBLEMS},
+)
 async def read_media(
     request: Request,
     access: Who,
