@@ -5,13 +5,27 @@ Knows nothing of routes.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from bot.service.schema import LibraryName, Name, Strict
+from bot.service.schema import LibraryName, Name, Strict, example
 
-
-def _example(**values: Any) -> ConfigDict:
-    return ConfigDict(extra="forbid", json_schema_extra={"examples": [values]})
+_LINE = {"id": "skerrin", "title": "A trip to Skerrin", "turns": 3, "pictures": 1,
+         "updated": 1795726800.0}  # fmt: skip
+_TURN = {
+    "id": "5f0c7a1e9d", "at": 1795726800.0,
+    "question": {"text": "How tall is the lighthouse?", "pictures": [1]},
+    "answer": {"text": "The lighthouse is 34 metres tall. [1]", "pictures": []}, "citations": [],
+}  # fmt: skip
+_PICTURE = {
+    "number": 1, "name": "lighthouse.jpg", "caption": "a white lighthouse",
+    "media_type": "image/jpeg", "width": 640, "height": 480, "bytes": 48213, "by": "user",
+    "sender": "Anna", "at": 1795726800.0,
+}  # fmt: skip
+_FOUND = {
+    "conversation": "skerrin", "title": "A trip to Skerrin", "turn": "5f0c7a1e9d", "number": 1,
+    "at": 1795726800.0, "by": "bot", "line": "The lighthouse is 34 metres tall.",
+    "marks": [[4, 14]],
+}  # fmt: skip
 
 
 class ConversationLine(BaseModel):
@@ -26,6 +40,8 @@ class ConversationLine(BaseModel):
 
 class ConversationPage(BaseModel):
     """A page of the list, the conversation last written first; ``total`` counts all of them."""
+
+    model_config = example(conversations=[_LINE], offset=0, total=1)
 
     conversations: list[ConversationLine]
     offset: int
@@ -47,6 +63,8 @@ class FoundOut(BaseModel):
 
 class SearchOut(BaseModel):
     """What a search found; ``partial`` tells that there may be more."""
+
+    model_config = example(found=[_FOUND], conversations=1, turns=3, partial=False, notices=[])
 
     found: list[FoundOut]
     conversations: int
@@ -93,6 +111,16 @@ class ConversationOut(BaseModel):
     ``total`` counts all of its turns; ``dropped`` are numbers of pictures that were taken out.
     """
 
+    model_config = example(
+        id="skerrin",
+        title="A trip to Skerrin",
+        total=1,
+        turns=[_TURN],
+        pictures=[_PICTURE],
+        dropped=[],
+        notices=[],
+    )
+
     id: str
     title: str
     total: int
@@ -105,7 +133,7 @@ class ConversationOut(BaseModel):
 class RenameAsked(Strict):
     """Another title for a conversation: one line of 80 characters at most."""
 
-    model_config = _example(title="About the lighthouse")
+    model_config = example(title="About the lighthouse")
 
     title: Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -113,7 +141,7 @@ class RenameAsked(Strict):
 class ForkAsked(Strict):
     """A copy of a conversation, up to and with ``turn`` (all of it without), under ``name``."""
 
-    model_config = _example(name="another way", turn="5f0c…")
+    model_config = example(name="another way", turn="5f0c…")
 
     turn: Annotated[str | None, Field(max_length=128)] = None
     name: Name | None = None
@@ -122,7 +150,7 @@ class ForkAsked(Strict):
 class EditAsked(Strict):
     """Other words for a turn's question, which is then answered again in its place."""
 
-    model_config = _example(text="How tall is the lighthouse in feet?", stream=True)
+    model_config = example(text="How tall is the lighthouse in feet?", stream=True)
 
     text: Annotated[str, Field(min_length=1)]
     library: LibraryName = "default"
@@ -132,7 +160,7 @@ class EditAsked(Strict):
 class AgainAsked(Strict):
     """A turn that is to be answered again."""
 
-    model_config = _example(stream=True)
+    model_config = example(stream=True)
 
     library: LibraryName = "default"
     stream: bool = False
@@ -140,6 +168,8 @@ class AgainAsked(Strict):
 
 class CarriedOut(BaseModel):
     """A conversation that was copied or taken in; ``notices`` say what was missing."""
+
+    model_config = example(id="skerrin again", turns=1, pictures=1, notices=[])
 
     id: str
     turns: int

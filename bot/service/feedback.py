@@ -18,7 +18,7 @@ from bot.service.feedback_store import Feedback, Full, Said
 from bot.service.problems import Problem, not_found
 from bot.service.replies import Json
 from bot.service.requests import Who
-from bot.service.schema import Name, Strict, body
+from bot.service.schema import Name, Strict, body, example
 from bot.service.turns import PROBLEMS
 
 router = APIRouter(tags=["feedback"])
@@ -47,8 +47,16 @@ class FeedbackGiven(Strict):
     sender: Sender = ""
 
 
+_SAID = {
+    "conversation": "c-7b1e", "turn": "5f0c7a1e9d", "rating": "down",
+    "comment": "The height is in the other table.", "sender": "Anna", "at": 1795726800.0,
+}  # fmt: skip
+
+
 class FeedbackOut(BaseModel):
     """What somebody said of an answer; ``at`` is in seconds since 1970."""
+
+    model_config = example(**_SAID)
 
     conversation: str
     turn: str
@@ -60,6 +68,8 @@ class FeedbackOut(BaseModel):
 
 class FeedbackPage(BaseModel):
     """What was said, the first first. Ask on with ``since`` the ``at`` of the last."""
+
+    model_config = example(feedback=[_SAID])
 
     feedback: list[FeedbackOut]
 

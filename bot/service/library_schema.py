@@ -5,16 +5,32 @@ Knows nothing of routes.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from bot.service.schema import LibraryName, Strict
+from bot.service.schema import LibraryName, Strict, example
 
 Kind = Literal["passage", "picture"]
 JobState = Literal["queued", "running", "done", "stopped", "failed"]
 
 
+_LIBRARY = {"name": "manuals", "sources": 12, "skipped": 1, "passages": 340, "pictures": 25,
+            "may_write": True}  # fmt: skip
+_PASSAGE = {
+    "id": "picture:12", "kind": "picture", "source": "skerrin-guide.pdf", "page": 3,
+    "heading": "The lighthouse", "form": "figure", "text": "HEIGHT 34 m", "caption": "Figure 2",
+    "media": 32 * "3f", "box": [0.1, 0.2, 0.6, 0.5],
+}  # fmt: skip
+_SOURCE = {
+    "name": "skerrin-guide.md", "kind": "markdown", "state": "indexed", "reason": "",
+    "title": "A guide to Skerrin", "bytes": 4112, "pages": 0, "passages": 9, "pictures": 0,
+    "indexed_at": 1795726800.0, "uploaded": True,
+}  # fmt: skip
+
+
 class LibraryOut(BaseModel):
     """A library that this key may read, and what is in it."""
+
+    model_config = example(**_LIBRARY)
 
     name: str
     sources: int
@@ -27,13 +43,15 @@ class LibraryOut(BaseModel):
 class LibrariesOut(BaseModel):
     """The libraries that this key may read."""
 
+    model_config = example(libraries=[_LIBRARY])
+
     libraries: list[LibraryOut]
 
 
 class LibraryAsked(Strict):
     """A library that is to be made."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "manuals"}]})
+    model_config = example(name="manuals")
 
     name: LibraryName
 
@@ -55,6 +73,8 @@ class PassageOut(BaseModel):
 
 class OpenedOut(PassageOut):
     """A passage, with those that stand before and after it in its source."""
+
+    model_config = example(**_PASSAGE, before=[], after=[{**_PASSAGE, "id": "passage:13"}])
 
     before: list[PassageOut]
     after: list[PassageOut]
@@ -79,6 +99,8 @@ class SourceOut(BaseModel):
 class SourcesOut(BaseModel):
     """A page of a library's sources, by name; ``total`` counts all of them."""
 
+    model_config = example(sources=[_SOURCE], offset=0, total=1)
+
     sources: list[SourceOut]
     offset: int
     total: int
@@ -94,6 +116,14 @@ class JobFileOut(BaseModel):
 
 class JobOut(BaseModel):
     """The taking in of files, as far as it is. Kept for a day after its last step."""
+
+    model_config = example(
+        id=16 * "3f", library="manuals", state="stopped", reason="",
+        files=[{"name": "pump.pdf", "state": "indexed", "reason": ""},
+               {"name": "valve.pdf", "state": "waiting", "reason": ""}],
+        done=1, total=2, pages=14, passages=61, pictures=9, file="valve.pdf", step=3, steps=20,
+        created=1795726800.0, ended=1795726831.0,
+    )  # fmt: skip
 
     id: str
     library: str

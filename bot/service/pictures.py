@@ -11,6 +11,7 @@ from starlette.responses import Response
 from bot.service.bodies import media_type, read_form
 from bot.service.problems import Problem, not_found
 from bot.service.requests import Who
+from bot.service.schema import example
 from bot.service.turns import PROBLEMS
 from retrievers.imaging import read_picture
 
@@ -40,6 +41,10 @@ _BODY = {
 
 class UploadOut(BaseModel):
     """A picture that was uploaded."""
+
+    model_config = example(
+        id=32 * "3f", media_type="image/jpeg", width=640, height=480, bytes=48213
+    )
 
     id: str
     media_type: str

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 
@@ -73,6 +74,27 @@ def test_every_route_says_what_it_returns(description: dict[str, Any]) -> None:
                 continue
             for kind, content in response["content"].items():
                 assert content.get("schema"), (method, path, kind)
+
+
+def test_every_json_that_is_returned_has_an_example_that_is_one(
+    description: dict[str, Any],
+) -> None:
+    known = description["components"]
+    seen = set()
+    for method, path, operation in operations(description):
+        if path in OPEN:
+            continue
+        for status, response in operation["responses"].items():
+            schema = response.get("content", {}).get("application/json", {}).get("schema")
+            if not schema:
+                continue
+            name = schema["$ref"].rpartition("/")[2]
+            examples = known["schemas"][name].get("examples")
+            assert examples, (method, path, status, name)
+            for example in examples:
+                jsonschema_rs.validate({**schema, "components": known}, example)
+            seen.add(name)
+    assert len(seen) > 10
 
 
 @pytest.mark.parametrize("model", BODIES, ids=lambda model: model.__name__)
