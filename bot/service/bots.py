@@ -13,6 +13,7 @@ from bot.build import Engines, Shelf, assemble, load_engines, load_prompts, open
 from bot.compose import Prompts
 from bot.errors import AccessError
 from bot.service.access import check_name
+from bot.service.names import LibraryNames
 from bot.service.served_bot import ServedBot
 from bot.settings import Settings
 from memory.redis_history import RedisHistory
@@ -45,6 +46,7 @@ class Bots:
         self._stack = stack
         self._shelves: dict[str, Shelf] = {}
         self._histories = {settings.tenant: history}
+        self._names: dict[str, LibraryNames] = {}
         self._bots: dict[tuple[str, str], ServedBot] = {}
         self._opening = asyncio.Lock()
 
@@ -126,6 +128,12 @@ class Bots:
         self._stack.callback(shelf.library.close)
         return shelf
 
+    async def names(self, name: str) -> LibraryNames:
+        """Return what the sources of a library are called; ``LibraryNotFound`` when there is
+        none."""
+        library = (await self.shelf(name)).library
+        return self._names.setdefault(name, LibraryNames(library))
+
     def history_of(self, tenant: str) -> RedisHistory:
         """Return a tenant's conversations."""
         if tenant not in self._histories:
@@ -152,5 +160,5 @@ class Bots:
                 self.history_of(tenant),
                 self._stack,
             )
-            self._bots[tenant, library] = ServedBot(parts)
+            self._bots[tenant, library] = ServedBot(parts, await self.names(library))
         return self._bots[tenant, library]

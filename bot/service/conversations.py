@@ -23,7 +23,7 @@ from bot.service.conversation_schema import (
     SearchOut,
 )
 from bot.service.feedback_store import Feedback
-from bot.service.names import LibraryNames, Names
+from bot.service.names import Names
 from bot.service.pictures import PICTURE, picture_response
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.replies import Json
@@ -65,10 +65,10 @@ async def names_for(request: Request, access: Access, library: str = DEFAULT) ->
     """Return the names of a library's sources for what was stored: of one that cannot be read
     nothing is told, and sources go by their own names."""
     bots = request.app.state.bots
-    shelf = await bots.shelf(library if access.may_read(library) else DEFAULT)
     if not access.may_read(library):
-        return Names(shelf.library.folder)
-    return await asyncio.to_thread(LibraryNames(shelf.library).now)
+        return Names((await bots.shelf(DEFAULT)).library.folder)
+    names: Names = await asyncio.to_thread((await bots.names(library)).now)
+    return names
 
 
 async def found(request: Request, access: Access, name: str, last: int | None = 1) -> Conversation:

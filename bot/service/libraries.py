@@ -161,11 +161,12 @@ async def read_passage(
 ) -> OpenedOut:
     """Open what a citation points at, with what stands beside it; `picture:7` is a picture."""
     opened = await library_of(request, access, library)
+    called: LibraryNames = await request.app.state.bots.names(library)
 
     def read() -> tuple[Evidence | None, list[Evidence], Names]:
         beside = opened.neighbours(id, around) if around else []
         found = opened.evidence([id, *beside])
-        return found.get(id), [found[n] for n in beside if n in found], LibraryNames(opened).now()
+        return found.get(id), [found[n] for n in beside if n in found], called.now()
 
     item, beside, names = await asyncio.to_thread(read)
     if item is None:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 class ServedBot(AsyncChatBot):
     """A bot whose events may leave this machine."""
 
-    def __init__(self, parts: "Parts") -> None:
+    def __init__(self, parts: "Parts", names: LibraryNames) -> None:
         super().__init__(parts)
-        self.names = LibraryNames(parts.library)
+        self.names = names
 
     async def stream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Event, None]:
         """See :meth:`AsyncChatBot.stream`."""

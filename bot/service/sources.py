@@ -4,6 +4,7 @@ Knows nothing of how files are taken in (``jobs.py``), nor where they lie (``upl
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -64,9 +65,10 @@ async def list_sources(
 ) -> Response:
     """List what is in a library, and what was skipped and why, by name."""
     opened = await library_of(request, access, library)
+    called: LibraryNames = await request.app.state.bots.names(library)
 
     def read() -> list[SourceOut]:
-        names = LibraryNames(opened).now()
+        names = called.now()
         shown = [_source(source, names) for source in opened.sources()]
         return sorted(shown, key=lambda source: source.name)
 
@@ -146,13 +148,14 @@ async def remove_source(
     """Remove a source from a library, and the file if it was uploaded; answers that cited it keep
     their words."""
     opened = await library_of(request, access, library, write=True)
-    if not await asyncio.to_thread(_remove, opened, name):
+    names = await request.app.state.bots.names(library)
+    if not await asyncio.to_thread(_remove, opened, names.now, name):
         raise not_found("source of that name")
 
 
-def _remove(library: Library, name: str) -> bool:
+def _remove(library: Library, called: Callable[[], Names], name: str) -> bool:
     """Remove what is called so; whether there was such a thing. No name is ever made a path."""
-    names = LibraryNames(library).now()
+    names = called()
     real = names.real(name)
     folder = library.folder / UPLOADS
     files = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
