@@ -147,6 +147,7 @@ async def test_another_tenant_is_told_the_same_of_what_is_there_and_what_is_not(
         anna = await served.key("anna", read=[], write=["alpha"])
         bert = await served.key("bert", read=[], write=["beta"])
         cleo = await served.key("cleo", tenant="anna", read=["gamma"])  # the same tenant's
+        dora = await served.key("dora", read=[], write=["alpha", "beta"])
         hers = await fill(served, anna, "alpha", hers_data)
         await fill(served, bert, "beta", his_data)
         for method, path in routes(served):
@@ -162,6 +163,13 @@ async def test_another_tenant_is_told_the_same_of_what_is_there_and_what_is_not(
                 there = await named(hers).request(served.client, method, path, cleo)
                 absent = await named(ABSENT).request(served.client, method, path, cleo)
                 assert (there.status_code, absent.status_code) == (404, 404), (method, path)
+                one, other = refused(there, 404), refused(absent, 404)
+                assert {**one, "instance": ""} == {**other, "instance": ""}, (method, path)
+        shares = ("/v1/jobs/", "/v1/conversations/{", "/v1/turns/{", "/v1/pictures/{")
+        for method, path in routes(served):  # and sharing a library shares nothing else
+            if path.startswith(shares):
+                there = await named(hers).request(served.client, method, path, dora)
+                absent = await named(ABSENT).request(served.client, method, path, dora)
                 one, other = refused(there, 404), refused(absent, 404)
                 assert {**one, "instance": ""} == {**other, "instance": ""}, (method, path)
         for path in ("/v1/conversations", "/v1/conversations/search?q=harbour", "/v1/feedback",
