@@ -13,7 +13,15 @@ from starlette.responses import Response
 
 from bot.service.access import Access
 from bot.service.bodies import read_json
-from bot.service.library_schema import LibrariesOut, LibraryAsked, LibraryOut, OpenedOut
+from bot.service.library_schema import (
+    Kind,
+    LibrariesOut,
+    LibraryAsked,
+    LibraryOut,
+    OpenedOut,
+    WordsFoundOut,
+    WordsFoundPage,
+)
 from bot.service.names import LibraryNames, Names
 from bot.service.pictures import PICTURE, picture_response
 from bot.service.problems import Problem, invalid, not_found
@@ -149,6 +157,28 @@ async def drawn(request: Request, data: bytes, box: Box | None, side: int | None
             return picture_response(await asyncio.to_thread(draw))
         except PictureRefused:
             raise Problem(410, "not-found", "what is stored there is no picture") from None
+
+
+@router.get("/v1/libraries/{library}/find", responses=PROBLEMS)
+async def find_words(
+    request: Request,
+    access: Who,
+    library: L,
+    q: Annotated[str, Query(min_length=1, max_length=1000, description="Words.")],
+    kind: Annotated[Kind, Query(description="What is looked for.")] = "passage",
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> WordsFoundPage:
+    """Find passages or pictures by their words (BM25), without asking anybody to answer."""
+    opened = await library_of(request, access, library)
+    called: LibraryNames = await request.app.state.bots.names(library)
+
+    def read() -> list[WordsFoundOut]:
+        names = called.now()
+        scores = dict(opened.search_words(q, kind=kind, k=limit))
+        found = opened.evidence(list(scores)).values()
+        return [WordsFoundOut(**_passage(e, names), score=round(scores[e.id], 4)) for e in found]
+
+    return WordsFoundPage(found=await asyncio.to_thread(read))
 
 
 @router.get("/v1/libraries/{library}/passages/{id}", responses=PROBLEMS)

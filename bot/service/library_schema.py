@@ -80,6 +80,20 @@ class OpenedOut(PassageOut):
     after: list[PassageOut]
 
 
+class WordsFoundOut(PassageOut):
+    """A passage or picture that was found by its words; a higher score is better."""
+
+    score: float
+
+
+class WordsFoundPage(BaseModel):
+    """What was found by its words, best first."""
+
+    model_config = example(found=[{**_PASSAGE, "score": 7.2}])
+
+    found: list[WordsFoundOut]
+
+
 class SourceOut(BaseModel):
     """A source of a library: a file that was indexed, or skipped for a ``reason``."""
 

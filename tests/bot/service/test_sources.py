@@ -278,6 +278,21 @@ async def test_what_an_answer_cites_can_be_opened(serve: Any, refused: Any) -> N
         refused(await client.get("/v1/libraries/default/passages/shown:1"), 422)
 
 
+async def test_passages_and_pictures_are_found_by_their_words(serve: Any, refused: Any) -> None:
+    async with serve() as served:
+        address = "/v1/libraries/default/find"
+        words = {"q": "tall lighthouse", "limit": 3}
+        found = (await served.client.get(address, params=words)).json()["found"]
+        assert 0 < len(found) <= 3
+        assert [f["score"] for f in found] == sorted((f["score"] for f in found), reverse=True)
+        assert "lighthouse" in found[0]["text"].lower()
+        pictures = await served.client.get(address, params={"q": "receipt", "kind": "picture"})
+        assert {f["kind"] for f in pictures.json()["found"]} == {"picture"}
+        for odd in ('"', "a AND", "NEAR(", "*", "col:x", "\x00", "'; DROP TABLE items", "^"):
+            assert (await served.client.get(address, params={"q": odd})).status_code == 200, odd
+        refused(await served.client.get(address), 422)
+
+
 async def test_a_cited_picture_is_returned_small_and_with_its_box(serve: Any, refused: Any) -> None:
     import io
 

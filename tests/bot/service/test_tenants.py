@@ -58,7 +58,7 @@ class Named:
         if (method, path) == ("POST", "/v1/sources"):
             sent = {"files": [("files", ("x.md", b"words"))]}
         address = re.sub(r"\{(\w+)(?::\w+)?\}", value, path)
-        query = self.query if path.startswith(("/v1/sources", "/v1/feedback")) else {}
+        query = self.query if path.startswith(("/v1/sources", "/v1/feedback")) else {"q": "x"}
         return await client.request(method, address, params=query, headers=key, **sent)
 
 
