@@ -17,7 +17,7 @@ from bot.service.shared_redis import SharedRedis
 GRACE = 5.0
 
 
-async def many(client: httpx.AsyncClient, picture: bytes, count: int = 24) -> httpx.Response:
+async def many(client: httpx.AsyncClient, picture: bytes, count: int = 60) -> httpx.Response:
     """Upload so many pictures that their taking in can be met while it goes on."""
     files = [("files", (f"p{n:02}.jpg", picture)) for n in range(count)]
     answer = await client.post("/v1/sources", files=files)
@@ -132,8 +132,7 @@ async def test_the_job_of_a_killed_process_is_told_as_failed_and_its_files_can_c
                 await client.pexpire(key, 1)
 
         await redis.write(later)
-        await asyncio.sleep(0.05)
-        job = (await served.client.get(address)).json()
+        job = await until(served.client, address)
         assert (job["state"], "upload again" in job["reason"]) == ("failed", True)
         again = (await many(served.client, picture, 3)).headers["location"]
         done = await until(served.client, again)
