@@ -5,6 +5,7 @@ nothing of how turns are answered (``conversation_turns.py``).
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -65,10 +66,11 @@ async def names_for(request: Request, access: Access, library: str = DEFAULT) ->
     """Return the names of a library's sources for what was stored: of one that cannot be read
     nothing is told, and sources go by their own names."""
     bots = request.app.state.bots
+    root = bots.settings.serve.libraries.expanduser().absolute()
     if not access.may_read(library):
-        return Names((await bots.shelf(DEFAULT)).library.folder)
+        return Names((await bots.shelf(DEFAULT)).library.folder, root=root)
     names: Names = await asyncio.to_thread((await bots.names(library)).now)
-    return names
+    return replace(names, root=root)
 
 
 async def found(request: Request, access: Access, name: str, last: int | None = 1) -> Conversation:

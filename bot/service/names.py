@@ -1,4 +1,4 @@
-"""What a source is called outside of this machine: never by a folder of it.
+"""What a source, or a model, is called outside of this machine: never by a folder of it.
 
 The one place where that is decided. A file that was uploaded is called what it was uploaded as. Any
 other is called as the file itself is, without its folders; where two would be the same, each that
@@ -7,6 +7,7 @@ nothing of HTTP.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ class Names:
     folder: Path
     shown_as: Mapping[str, str] = field(default_factory=dict)
     means: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None  #: the folder of all libraries, where others than this are spoken of
 
     @classmethod
     def of(cls, folder: Path, sources: Iterable[str]) -> "Names":
@@ -57,7 +59,10 @@ class Names:
         for source in sorted({*sources}, key=len, reverse=True):
             if "/" in source:
                 text = text.replace(source, self.shown(source))
-        return text.replace(str(self.folder), "the library")
+        text = text.replace(str(self.folder), "the library")
+        if self.root is not None:
+            text = re.sub(re.escape(str(self.root)) + r"/[a-z0-9._-]+", "the library", text)
+        return text
 
     def json(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """Return a stored citation or line of a ledger, its source called as it may be."""
@@ -78,6 +83,14 @@ class LibraryNames:
             sources = (source.name for source in self._library.sources())
             self._known = (version, Names.of(self._library.folder, sources))
         return self._known[1]
+
+
+def model_name(name: str) -> str:
+    """Return what a model is called: one of files by their names, any other as it is."""
+    kind, colon, files = name.partition(":")
+    if kind != "llama":
+        return name
+    return kind + colon + "+".join(PurePosixPath(file).name for file in files.split("+"))
 
 
 def _plain(source: str, folder: Path) -> str:

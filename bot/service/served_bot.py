@@ -23,7 +23,7 @@ from bot.events import (
     Token,
 )
 from bot.record import answer_again
-from bot.service.names import LibraryNames, Names
+from bot.service.names import LibraryNames, Names, model_name
 from memory.messages import Turn
 from retrievers.evidence import Evidence
 
@@ -60,17 +60,17 @@ class ServedBot(AsyncChatBot):
                 if not isinstance(event, Token):
                     if names is None:
                         names = await asyncio.to_thread(self.names.now)
-                    event = _event(event, names, sources)
+                    event = _event(event, names, sources, self.parts.model_name)
                 yield event
 
 
-def _event(event: Event, names: Names, sources: set[str]) -> Event:
+def _event(event: Event, names: Names, sources: set[str], model: str) -> Event:
     if isinstance(event, EvidenceFound):
         return EvidenceFound(tuple(_evidence(item, names) for item in event.evidence))
     if isinstance(event, Cited):
         return Cited(_citation(event.citation, names))
     if isinstance(event, Notice):
-        return Notice(names.clean(event.text, sources))
+        return Notice(_notice(event.text, names, sources, model))
     if isinstance(event, Done):
         return Done(shown_answer(event.answer, names))
     return event
@@ -84,7 +84,8 @@ def shown_answer(answer: Answer, names: Names) -> Answer:
         answer,
         citations=tuple(_citation(c, names) for c in answer.citations),
         evidence=tuple(_entry(e, names) for e in answer.evidence),
-        notices=tuple(names.clean(text, sources) for text in answer.notices),
+        notices=tuple(_notice(t, names, sources, answer.model) for t in answer.notices),
+        model=model_name(answer.model),
     )
 
 
@@ -107,9 +108,18 @@ def shown_turn(turn: Turn, names: Names) -> Turn:
     sources = {str(one.get("source", "")) for one in [*turn.citations, *entries]}
     if entries:
         ledger["evidence"] = [names.json(one) for one in entries]
+    model = str(ledger.get("model", ""))
+    if model:
+        ledger["model"] = model_name(model)
     if isinstance(told := ledger.get("notices"), list):
-        ledger["notices"] = [names.clean(str(text), sources) for text in told]
+        ledger["notices"] = [_notice(str(t), names, sources, model) for t in told]
     return replace(turn, citations=tuple(names.json(c) for c in turn.citations), ledger=ledger)
+
+
+def _notice(text: str, names: Names, sources: set[str], model: str) -> str:
+    if model:
+        text = text.replace(model, model_name(model))
+    return names.clean(text, sources)
 
 
 def _citation(citation: Citation, names: Names) -> Citation:
