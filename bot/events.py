@@ -111,9 +111,9 @@ class Answer:
     and says which words of the question meant which pictures. ``timings`` are milliseconds
     by step of the turn, and ``"total"``. ``found`` is false when the answer says that nothing in
     the sources answers. ``searched`` is what was searched for where earlier turns were needed to
-    understand the question, and who made that of it. ``usage`` are the model's tokens where it says
-    them: ``"input"``, ``"output"``, and of the input ``"cached"``. ``media`` fetches a cited picture while the
-    bot is open; without it an answer shows its words only.
+    understand the question, and who made that of it. ``usage`` are the model's tokens, where it
+    says them: ``"input"``, ``"output"``, and of the input ``"cached"``. ``media`` fetches a cited
+    picture while the bot is open; without it an answer shows its words only.
     """
 
     text: str

@@ -6,6 +6,7 @@ Knows nothing of how any of them is written.
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -66,7 +67,9 @@ class Seen:
             raise
 
     def _tell(self, answer: Answer, seconds: float) -> None:
-        content = {"question": answer.question, "answer": answer.text} if self._content else {}
+        content: dict[str, Any] = {}
+        if self._content:
+            content = {"question": answer.question, "answer": answer.text}
         logs.tell(
             "turn",
             ms=round(seconds * 1000, 1),
