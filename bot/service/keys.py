@@ -166,14 +166,18 @@ class KeyStore:
     async def revoke(self, id_or_name: str) -> KeyInfo:
         """Remove a key and return what it was; here it ends at once, elsewhere within ``MEMORY``.
 
-        Raises ``AccessError`` when there is none of that id or name.
+        The key itself will do, too, and is not repeated in an error. Raises ``AccessError`` when
+        there is none.
         """
+        whole = _TOKEN.fullmatch(id_or_name)
+        sought = whole[1] if whole else id_or_name
         for key in await self.list():
-            if id_or_name in (key.key_id, key.access.name if key.access else None):
+            if sought in (key.key_id, key.access.name if key.access else None):
                 break
         else:
+            shown = sought[:11] + "…" if sought.startswith("bf_") else sought[:64]
             raise AccessError(
-                f"key {id_or_name[:64]!r}: there is none of that name or id; see: bifocal keys list"
+                f"key {shown!r}: there is none of that name or id; see: bifocal keys list"
             )
 
         async def work(client: Any) -> None:
