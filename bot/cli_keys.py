@@ -59,7 +59,7 @@ def add(
     ] = "",
     turns_per_day: Annotated[
         int | None,
-        typer.Option("--turns-per-day", help="Questions in 24 hours. The service's own, too."),
+        typer.Option("--turns-per-day", help="Questions in 24 hours; the service's own, too."),
     ] = None,
     expires: Annotated[
         str | None, typer.Option("--expires", help="When it ends: 90d, 12h. Never unless given.")
@@ -95,7 +95,7 @@ def add(
         _print_json(_describe(made) | {"key": token})
         return
     console = _console()
-    console.print(f"Key {name} of tenant {tenant}, {made.key_id} for short:", markup=False)
+    console.print(f"Key {name} ({made.key_id}) of tenant {tenant}:", markup=False)
     console.print(f"\n{token}\n", markup=False, style="bold", soft_wrap=True)
     console.print("Keep it now: it is not shown again. Send it with every request, as")
     console.print("    Authorization: Bearer KEY", markup=False)

@@ -68,9 +68,7 @@ def test_a_key_is_printed_once_on_a_line_of_its_own_with_how_to_use_it(library: 
     assert "Authorization: Bearer" in printed
     access = check(library, token)
     assert access is not None
-    assert (access.name, access.tenant, access.read, access.write) == (
-        *("phone", "default", {"*"}, frozenset()),
-    )
+    assert access == Access(access.key_id, "phone", "default", frozenset("*"), frozenset())
     for listed in (run(library, "list"), run(library, "list", "--json")):
         assert "phone" in listed
         assert access.key_id in listed
@@ -78,7 +76,7 @@ def test_a_key_is_printed_once_on_a_line_of_its_own_with_how_to_use_it(library: 
 
 
 def test_what_a_key_may_do_is_what_the_options_say(library: Path) -> None:
-    """Tenant, libraries, rate, budget and end; the same in JSON, in the list and for the service."""
+    """Tenant, libraries, rate, budget and end: in JSON, in the list and for the service."""
     options = (
         "--tenant news --read a --read b --write c --rate 9/hour --turns-per-day 5 --expires 2h"
     )
