@@ -215,6 +215,7 @@ def test_a_rate_is_an_amount_and_a_time(rate: str, amount: int, seconds: int) ->
         *(
             "1" * 1_000_000 + "/minute",
             "1/minute " * 100,
+            "1/minute" + " " * 33,
             "٣/minuté",
             "60/minute\x00",
             "60//minute",
