@@ -96,7 +96,8 @@ class KeyStore:
         self._now = now
         self._good: OrderedDict[str, tuple[float, Record]] = OrderedDict()  #: by SHA-256
         self._bad: OrderedDict[str, float] = OrderedDict()
-        self._damaged: set[str] = set()
+        self._revoked: set[str] = set()  #: by this process; an answer may still be on its way
+        self._damaged: set[str] = set()  #: told about
         self._noted: dict[str, float] = {}
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -171,26 +172,23 @@ class KeyStore:
         """
         whole = _TOKEN.fullmatch(id_or_name)
         sought = whole[1] if whole else id_or_name
-        for key in await self.list():
-            if sought in (key.key_id, key.access.name if key.access else None):
-                break
-        else:
-            shown = sought[:11] + "…" if sought.startswith("bf_") else sought[:64]
-            raise AccessError(
-                f"key {shown!r}: there is none of that name or id; see: bifocal keys list"
-            )
 
-        async def work(client: Any) -> None:
+        async def work(client: Any) -> bool:
             async with client.pipeline(transaction=True) as pipe:
                 pipe.hdel(KEYS, key.key_id)
                 pipe.hdel(USED, key.key_id)
-                await pipe.execute()
+                removed, _ = await pipe.execute()
+                return bool(removed)
 
-        await self._redis.write(work)
-        for digest, (_, record) in list(self._good.items()):
-            if record.access.key_id == key.key_id:
-                del self._good[digest]
-        return key
+        for key in await self.list():
+            named = sought in (key.key_id, key.access.name if key.access else None)
+            if named and await self._redis.write(work):
+                self._revoked.add(key.key_id)
+                return key
+        shown = sought[:11] + "…" if sought.startswith("bf_") else sought[:64]
+        raise AccessError(
+            f"key {shown!r}: there is none of that name or id; see: bifocal keys list"
+        )
 
     async def check(self, token: str) -> Access | None:
         """Return what a key opens; ``None`` for one that is malformed, unknown, revoked, expired
@@ -205,7 +203,9 @@ class KeyStore:
         if record is None or until <= asked:
             record = await self._look_up(found[1], digest)
             self._remember(digest, record, asked + MEMORY)
-        if record is None or (record.expires is not None and record.expires <= self._now()):
+        if record is None or record.access.key_id in self._revoked:
+            return None
+        if record.expires is not None and record.expires <= self._now():
             return None
         self._note(record.access.key_id)
         return record.access

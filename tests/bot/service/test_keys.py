@@ -245,6 +245,32 @@ async def test_the_five_seconds_count_from_the_question_not_from_the_answer(
         await elsewhere.aclose()
 
 
+async def test_a_check_under_way_does_not_bring_back_a_key_that_is_revoked_meanwhile(
+    url: str, raw: Any
+) -> None:
+    """Its answer left Redis before the key did, and comes after."""
+    revoked = asyncio.Event()
+
+    class Late(SharedRedis):
+        async def read(self, work: Callable[[Any], Any]) -> Any:
+            answer = await super().read(work)
+            if isinstance(answer, bytes):
+                await revoked.wait()
+            return answer
+
+    async with await Late.open(url) as redis:
+        store = KeyStore(redis)
+        _, token = await store.add("phone")
+        checking = asyncio.create_task(store.check(token))
+        while not looked_up(raw):  # noqa: ASYNC110 - what the server counts
+            await asyncio.sleep(0.01)
+        await store.revoke("phone")
+        revoked.set()
+        assert await checking is None
+        assert await store.check(token) is None
+        await store.aclose()
+
+
 async def test_an_answer_is_remembered_and_redis_is_asked_once(
     store: KeyStore, raw: Any, clock: Clock
 ) -> None:
