@@ -118,7 +118,7 @@ class _Question:
         if token.word == "sie":  # "Sie" is the person who is spoken to
             return not token.text[0].isupper() or (at == 0 and self.word(1) in ("ist", "hat"))
         if token.word in ("ihr", "sein"):
-            return after is not None and after.text[0].isupper()
+            return not capital and after is not None and after.text[0].isupper()
         if token.word in words.DEMONSTRATIVES:
             return self._is_alone(at, after)
         if token.word in words.AT_THE_END:
@@ -176,9 +176,13 @@ class _Question:
 
     def names_nothing(self, text: str) -> bool:
         """Tell whether a question names no topic of its own."""
+        said = {token.word for token in self.tokens}
         own = [token.word for token in self.tokens if not _says_little(token.word)]
+        if said & words.YOURS:
+            return False
         if not own:
-            return any(t.word in words.ASKS or t.word in words.SIDES for t in self.tokens)
+            spoken_to = bool(said & words.YOU) and not said & (words.LOOKS | {"sure", "sicher"})
+            return bool(said & (words.ASKS | words.SIDES)) and not spoken_to
         if all(word in words.SEEN for word in own):  # "what does the sign say?"
             return True
         if _HOW_MANY.search(text) and all(_is_seen(word) for word in own):
@@ -206,4 +210,5 @@ def _leaning_in_han(text: str) -> str:
     rest = words.HAN_LITTLE.sub("", text)
     if rest and words.HAN_COUNTS.search(text):
         rest = words.HAN_LITTLE.sub("", words.HAN_THING.sub("", text))
-    return text if not rest and words.HAN_ASKS.search(text) else ""
+    spoken_to = "你" in text and not words.HAN_LOOKS.search(text)
+    return text if not rest and words.HAN_ASKS.search(text) and not spoken_to else ""

@@ -60,7 +60,7 @@ LITTLE = _words(
     "the then there these this those to too was we were what when where which who whom whose why",
     "will with would you your please now again also still exactly really else other anything",
     "something someone anyone anybody everything about ok okay hmm well further bit actually sure",
-    "question think guess know recognise recognize identify",
+    "question think know",
     "aber alles als am an auch auf aus bei beim bitte da das dass dem den denn der des die du ein",
     "eine einem einen einer eines etwas für genau haben hat hier ich im in ist kann kannst man mal",
     "mehr mir mit nach nicht noch nochmal nun nur oder ob sind so sonst und uns viel viele vom von",
@@ -71,11 +71,14 @@ LITTLE = _words(
 #: Of these there must be one where a question names nothing: "thank you" leans on nothing
 ASKS = _words(
     "what which who whom whose where when why how else more describe explain translate compare",
-    "zoom read summarise summarize sure anyone someone",
+    "zoom read look again try summarise summarize sure anyone someone",
     "was welche welchem welchen welcher welches wer wem wen wessen wo woher wohin wann warum wieso",
     "weshalb wie worauf woraus sonst noch mehr beschreibe beschreib erkläre übersetze übersetz",
-    "vergleiche vergleich lies zeige sicher jemand",
+    "vergleiche vergleich lies zeige schau guck nochmal sicher jemand",
 )
+#: Who is spoken to: "who are you?" names someone, "what do you see?" does not
+YOU = _words("you du dir dich")
+YOURS = _words("your yours dein deine deinen")
 #: Sides of a thing that do not say which thing
 SIDES = _words(
     "colour color colours colors size shape age breed brand kind type sort model style species",
@@ -95,13 +98,13 @@ SIDES = _words(
 #: Ways of looking at a thing
 LOOKS = _words(
     "see seen look looks looking show shows shown read reads describe explain translate compare",
-    "zoom tell say says said written visible made taken happening happened called mean means going",
+    "zoom try tell say says said written visible made taken happening happened called mean means",
     "summarise summarize wrong stand stands wear wears wearing doing standing sitting holding cost",
-    "costs",
-    "sehen sieht siehst seht zeigt zeigen zeige lesen lies steht stehen geschrieben beschreibe",
-    "beschreib beschreiben erkläre übersetze übersetz übersetzen vergleiche vergleich sag sagt",
-    "gemacht aufgenommen erkennen erkennst sichtbar heißt bedeutet passiert kostet macht trägt",
-    "hält",
+    "costs going recognise recognize identify guess",
+    "schau guck sehen sieht siehst seht zeigt zeigen zeige lesen lies steht stehen geschrieben",
+    "beschreibe beschreib beschreiben erkläre übersetze übersetz übersetzen vergleiche vergleich",
+    "sag sagt gemacht aufgenommen erkennen erkennst sichtbar heißt bedeutet passiert kostet macht",
+    "trägt hält",
 )
 #: Things that a picture is full of, and that ``phrases_things`` does not list
 SEEN = _words(
@@ -181,4 +184,6 @@ HAN_ASKS = re.compile(
     rf"{HAN_SIDE}|什么|怎么|多少|哪|谁|几|颜色|大小|还有|多[大高长重]|详细|描述|翻译|比较|对比|解释|"
     r"价格|名字|标题|日期|文字|意思|区别|不同|一样|呢|(?<!你好)吗"
 )
+#: Of these, too, where the question speaks to someone
+HAN_LOOKS = re.compile("看|读|描述|翻译|比较|对比|解释|说明")
 HAN_THING = re.compile("|".join(HAN_THINGS))
