@@ -97,7 +97,7 @@ class _Question:
             end = match.end()
 
     def word(self, at: int) -> str:
-        """Return the word at a place, ``""`` outside of the question and across a clause's end."""
+        """Return the word at a place, ``""`` outside of the question."""
         return self.tokens[at].word if 0 <= at < len(self.tokens) else ""
 
     def next_in_clause(self, at: int) -> _Token | None:
@@ -138,8 +138,6 @@ class _Question:
             return False
         if after is None or after.word in words.FOLLOWS:
             return True
-        if after.text[0].isupper() and language(after.text) == "de":
-            return False
         if _is_seen(after.word) and token.word != "das":
             return True
         further = self.next_in_clause(at + 1)
@@ -165,12 +163,8 @@ class _Question:
         for place, token in enumerate(self.tokens[:at]):
             if token.clause == clause or _says_little(token.word):
                 continue
-            named = token.text[0].isupper() and place > 0
-            if (
-                named
-                or self.word(place - 1) in words.DETERMINERS
-                or (self.word(place - 2) in words.DETERMINERS)
-            ):
+            ahead = {self.word(place - 1), self.word(place - 2)}
+            if ahead & words.DETERMINERS or (token.text[0].isupper() and place > 0):
                 return True
         return False
 
@@ -187,9 +181,8 @@ class _Question:
             return True
         if _HOW_MANY.search(text) and all(_is_seen(word) for word in own):
             return True
-        proper = any(t.text[0].isupper() for t in self.tokens[1:]) and language(text) != "de"
-        if proper:
-            return False
+        if language(text) != "de" and any(t.text[0].isupper() for t in self.tokens[1:]):
+            return False  # a name
         return bool(_FRAGMENT.fullmatch(text) or _ASKED_ALONE.fullmatch(text))
 
 
