@@ -85,13 +85,15 @@ class Referred:
     """A phrase of the question that points at pictures of the conversation, and what it meant.
 
     ``pictures`` are their lasting numbers; when not ``sure``, those it might have meant. ``shown``
-    are those of them whose pixels were put before the model.
+    are those of them whose pixels were put before the model. ``carried``: the phrase points at none
+    ("it"), and they are those of the turn before.
     """
 
     phrase: str
     pictures: tuple[int, ...]
     sure: bool = True
     shown: tuple[int, ...] = ()
+    carried: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -100,6 +102,7 @@ class Referred:
             "pictures": list(self.pictures),
             "sure": self.sure,
             "shown": list(self.shown),
+            "carried": self.carried,
         }
 
 

@@ -84,7 +84,8 @@ def _references(state: TurnState) -> tuple[Referred, ...]:
             phrase=one.phrase[:_PHRASE],
             pictures=one.numbers,
             sure=one.sure,
-            shown=tuple(n for n in one.numbers if one.sure and n in shown),
+            shown=tuple(n for n in one.numbers if (one.sure or one.carried) and n in shown),
+            carried=one.carried,
         )
         for one in state.reference.found
     )

@@ -16,9 +16,10 @@ async def stood_alone(state: TurnState, parts: Parts) -> StandAlone:
     """Have a follow-up question written anew by the model, or else by its history's words."""
     turns, seconds = state.conversation.turns, parts.settings.condense_seconds
     why = ""
+    pictured = bool(state.pictures) and not state.reference.carried  # what is carried has a topic
     short = 0 < len(state.question) <= READ_CHARS  # a longer one says what it is about
     asking = seconds and not parts.capabilities.reads_evidence
-    if turns and short and not state.pictures and asking:
+    if turns and short and not pictured and asking:
         try:
             with parts.summariser.standing_back():
                 text = await rewrite(parts.model, parts.condense, state.question, turns, seconds)
@@ -35,7 +36,7 @@ async def stood_alone(state: TurnState, parts: Parts) -> StandAlone:
         state.question,
         turns,
         parts.library.rarity,
-        has_picture=bool(state.pictures),
+        has_picture=pictured,
     )
     return replace(asked, how=asked.how + why) if asked.how else asked
 
