@@ -113,27 +113,42 @@ class LibraryReader(WordSearch):
         )
         return (int(rows[0][0]), str(rows[0][1]), int(rows[0][2])) if rows else (-1, "", 0)
 
-    def evidence(self, ids: Sequence[str]) -> dict[str, Evidence]:
-        """Return what the ids name, in their order; ids of what is gone are left out."""
-        numbers = [n for n in map(item_number, ids) if n is not None]
+    def evidence(
+        self,
+        ids: Sequence[str],
+        score: Mapping[str, float] | None = None,
+        scores: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> dict[str, Evidence]:
+        """Return what the ids name, in their order; ids of what is gone are left out.
+
+        By id, ``score`` and ``scores`` are what each evidence is given as its own.
+        """
+        score, scores = score or {}, scores or {}
+        numbers = {id: number for id in ids if (number := item_number(id)) is not None}
         rows = self._rows(
             "SELECT items.id, items.kind, sources.name, text, page, heading, form"
             " FROM items JOIN sources ON sources.id = items.source"
             " WHERE items.id IN (SELECT value FROM json_each(?))",
-            json.dumps(numbers),
+            json.dumps(list(numbers.values())),
         )
         shown = self._pictures_of([row[0] for row in rows if row[1] == "picture"])
-        found = {f"{row[1]}:{row[0]}": row for row in rows}
-        return {
-            id: _evidence(found[id], shown.get(found[id][0]))
-            for id in ids
-            if id in found and (found[id][1] == "passage" or found[id][0] in shown)
-        }
+        found = {row[0]: row for row in rows}
+        evidence: dict[str, Evidence] = {}
+        for id, number in numbers.items():
+            row = found.get(number)
+            if row is None or id != f"{row[1]}:{number}":
+                continue
+            if row[1] == "passage" or number in shown:
+                picture = shown.get(number)
+                evidence[id] = _evidence(row, picture, score.get(id, 0.0), scores.get(id, {}))
+        return evidence
 
     def _pictures_of(self, numbers: Sequence[int]) -> dict[int, Picture]:
         """Return pictures by item number; a number never means another one, so they are kept."""
         kept = self._pictures
         known = {n: picture for n in numbers if (picture := kept.get(n)) is not None}
+        if len(known) == len(numbers):
+            return known
         rows = self._rows(
             "SELECT item, value FROM pictures WHERE item IN (SELECT value FROM json_each(?))",
             json.dumps([n for n in numbers if n not in known]),
@@ -239,10 +254,22 @@ def _picture(value: Mapping[str, Any]) -> Picture:
     return replace(Picture.from_json({**value, "lines": []}), lines=lines)
 
 
-def _evidence(row: Sequence[Any], picture: Picture | None) -> Evidence:
+def _evidence(
+    row: Sequence[Any], picture: Picture | None, score: float, scores: Mapping[str, float]
+) -> Evidence:
     number, kind, source, text, page, heading, form = row
     if picture is None:
-        return Evidence(f"passage:{number}", "passage", source, text, page, heading, form)
+        return Evidence(
+            f"passage:{number}",
+            "passage",
+            source,
+            text,
+            page,
+            heading,
+            form,
+            score=score,
+            scores=scores,
+        )
     return Evidence(
         id=f"{kind}:{number}",
         kind="picture",
@@ -256,4 +283,6 @@ def _evidence(row: Sequence[Any], picture: Picture | None) -> Evidence:
         size=(picture.width, picture.height),
         box=picture.box,
         lines=picture.lines,
+        score=score,
+        scores=scores,
     )

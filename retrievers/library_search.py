@@ -8,6 +8,7 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class WordSearch(Connections):
         idf = ln((N - n + 0.5) / (n + 0.5)), at least 1e-6, as FTS5 computes it: N items, n of
         them with the word. Of a word that the index splits, the rarest part counts.
         """
-        parts = {word: terms(word) for word in words}
+        parts = {word: _terms_of(word) for word in words}
         with self._moment() as (connection, known):
             counts = _counts(connection, known, {t for found in parts.values() for t in found})
             total = _total(connection, known)
@@ -96,6 +97,11 @@ class WordSearch(Connections):
                 yield connection, known
             finally:
                 connection.execute("COMMIT")
+
+
+@lru_cache(maxsize=20_000)
+def _terms_of(word: str) -> tuple[str, ...]:
+    return tuple(terms(word))
 
 
 def _has_pictures(connection: sqlite3.Connection, known: Known) -> bool:

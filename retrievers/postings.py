@@ -25,8 +25,7 @@ _FETCHING = 16  # queries whose words may be fetched at the same moment
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """The items of one kind that hold a word: ``items`` ``(n,)``, distinct, and their BM25 ``scores``
-    ``(n,)``."""
+    """The items of one kind that hold a word, ``(n,)`` and distinct, and their BM25 ``(n,)``."""
 
     items: NDArray[np.int64]
     scores: NDArray[np.float64]
