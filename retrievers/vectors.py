@@ -114,8 +114,9 @@ class VectorIndex:
         return dict(zip(numbers.tolist(), values.tolist(), strict=True))
 
     def _vectors(self, ids: Sequence[int]) -> tuple[NDArray[np.int64], Vectors]:
-        """Return the items that have a vector, and their rows as :meth:`_rows` makes them."""
-        numbers = np.array(ids, dtype=np.int64)
+        """Return those of the items that have a vector, ascending, and their rows as ``_rows``
+        makes them."""
+        numbers = np.unique(np.array(ids, dtype=np.int64))
         with self._lock.reading():
             state = self._state
             if state is not None and state.shape == "exact" and len(numbers) <= _AT_ONCE:
