@@ -42,6 +42,7 @@ from bot.turn_state import (
     caption_of,
     shown_evidence,
 )
+from retrievers.cores import usable_cores
 from retrievers.evidence import Evidence
 from retrievers.fusion import merge
 
@@ -59,6 +60,7 @@ class Steps:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._searching = asyncio.Semaphore(usable_cores())  # more only wait for one another
 
     def chain(self) -> Runnable[TurnState, Event | TurnState]:
         """Return the whole way of a turn."""
@@ -120,10 +122,11 @@ class Steps:
         Where a picture of the library looks just like the one that was sent, its words say what
         that shows; the text retriever looks again with them.
         """
-        text, pictures = await asyncio.gather(
-            self.parts.text_retriever.ainvoke(state.query),
-            self.parts.picture_retriever.ainvoke(state.query),
-        )
+        async with self._searching:
+            text, pictures = await asyncio.gather(
+                self.parts.text_retriever.ainvoke(state.query),
+                self.parts.picture_retriever.ainvoke(state.query),
+            )
         found = {"text": text, "pictures": pictures}
         about = self._shown_in(pictures)
         if about and state.query.text:
