@@ -203,42 +203,6 @@ class LibraryReader(WordSearch):
         """Return a picture's encoded bytes; ``LibraryError`` when its file is gone or damaged."""
         return self._media.read(sha256)
 
-    def pictures_on(self, source: str, page: int) -> list[str]:
-        """Return the ids of the pictures on a page of a source."""
-        rows = self._rows(
-            "SELECT items.id FROM items JOIN sources ON sources.id = items.source"
-            " WHERE sources.name = ? AND items.kind = 'picture' AND page = ? ORDER BY items.id",
-            storable(source),
-            page,
-        )
-        return [f"picture:{row[0]}" for row in rows]
-
-    def neighbours(self, id: str, n: int = 1) -> list[str]:
-        """Return up to ``n`` passages before and ``n`` after a passage, in reading order.
-
-        Of a picture: up to ``2 n`` passages of its page, the first ones.
-        """
-        number = item_number(id)
-        if number is None:
-            return []
-        if id.startswith("picture:"):
-            rows = self._rows(
-                "SELECT other.id FROM items JOIN items AS other ON other.source = items.source"
-                " AND other.page IS items.page AND other.kind = 'passage'"
-                " WHERE items.id = ? ORDER BY other.id LIMIT ?",
-                number,
-                2 * n,
-            )
-            return [f"passage:{row[0]}" for row in rows]
-        side = (
-            "SELECT other.id FROM items JOIN items AS other ON other.source = items.source"
-            " AND other.kind = 'passage' WHERE items.id = ? AND other.id {} items.id"
-            " ORDER BY other.id {} LIMIT ?"
-        )
-        before = self._rows(side.format("<", "DESC"), number, n)
-        after = self._rows(side.format(">", "ASC"), number, n)
-        return [f"passage:{row[0]}" for row in [*before[::-1], *after]]
-
 
 def item_number(id: str) -> int | None:
     """Return N of ``"passage:N"`` or ``"picture:N"``; None for what is no such id."""

@@ -3,9 +3,9 @@
     python tests/benchmarks/bench_turn.py [--data ../shared/data] [--passages 10000] [--turns 200]
 
 Builds a library of SciFact's abstracts, sentence by sentence, asks its claims through a real
-``ChatBot`` on an embedded Redis, and prints the median milliseconds by step, how many turns a second
-an ``AsyncChatBot`` answers alone and 16 at once, the time that ``ChatBot.open`` takes in a fresh
-process, and that of ``bifocal --help``.
+``ChatBot`` on an embedded Redis, and prints the median milliseconds by step, how many turns a
+second an ``AsyncChatBot`` answers one by one and 16 at once, the time that ``ChatBot.open`` takes
+in a fresh process, and that of ``bifocal --help``.
 """
 
 import argparse

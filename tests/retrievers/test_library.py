@@ -367,15 +367,6 @@ def test_rarity_is_the_idf_of_a_words_stem_and_largest_for_absent_words(bees: Li
     assert rare["bees"] == 1e-6
 
 
-def test_neighbours_are_the_passages_around_in_the_same_source(bees: Library) -> None:
-    store(bees, source("/other.md"), Document("", (Passage("other"),)))
-    assert bees.neighbours("passage:2") == ["passage:1", "passage:3"]
-    assert bees.neighbours("passage:1", 2) == ["passage:2", "passage:3"]
-    assert bees.neighbours("passage:6") == []
-    assert bees.neighbours("picture:4") == ["passage:2", "passage:3"]
-    assert bees.pictures_on("/papers/bees.md", 2) == ["picture:4", "picture:5"]
-
-
 def test_vectors_come_back_by_item_and_a_row_of_zeros_is_none(bees: Library) -> None:
     ids, rows = bees.vectors("text", "passage")
     assert ids.tolist() == [1, 2, 3]
