@@ -20,7 +20,8 @@ async def prompt_for(state: TurnState, parts: Parts) -> tuple[Composition, list[
     able = parts.capabilities
     most = min(able.max_pictures, parts.settings.pictures_shown)
     numbers = _pictures_in(state.evidence) if able.pictures else []
-    shown = await asyncio.to_thread(_pictures_to_show, state, parts, numbers[:most])
+    show = numbers[:most]
+    shown = await asyncio.to_thread(_pictures_to_show, state, parts, show) if show else []
     older, damaged = await _older(state, parts)
     prompt = await asyncio.to_thread(
         compose,
