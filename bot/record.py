@@ -176,6 +176,7 @@ def _referred(value: Mapping[str, Any]) -> Referred:
         phrase=str(value["phrase"]),
         pictures=tuple(int(n) for n in value["pictures"]),
         sure=bool(value["sure"]),
+        carried=bool(value.get("carried", False)),
         shown=tuple(int(n) for n in value["shown"]),
     )
 
