@@ -228,11 +228,13 @@ class RedisHistory:
         pictures: Sequence[PictureRef],
         pixels: Pixels,
         tell: Callable[[int], None] = lambda done: None,
+        dropped: Sequence[int] = (),
     ) -> None:
         """See ``History.create``."""
         records = [pack(turn.to_json()) for turn in turns]
         refs = {picture.number: pack(picture.to_json()) for picture in pictures}
-        await edits.Copy(self._store, conversation, records, refs, pixels, tell).run()
+        copy = edits.Copy(self._store, conversation, records, refs, pixels, tell, dropped=dropped)
+        await copy.run()
 
     async def picture(self, conversation: str, number: int) -> bytes:
         """See ``History.picture``."""
