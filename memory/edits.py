@@ -1,9 +1,10 @@
 """What changes or copies what was said: removing turns, and making a conversation of others' turns.
 
-Each is one MULTI on the conversation's slot; holds of pictures lie elsewhere, and are noted before
-and let go after it, so that a crash leaves an orphan at most. A removal notes its time (``cut``): a
-turn that held its pictures before that, and is stored after it, holds them again
-(``memory/writes.py``), since letting go may have hit its hold, too. Knows nothing of models.
+A copy is one MULTI on the conversation's slot, a removal one script (``memory/cutting.py``); holds
+of pictures lie elsewhere, and are noted before and let go after it, so that a crash leaves an
+orphan at most. A removal notes its time (``cut``): a turn that held its pictures before that, and
+is stored after it, holds them again (``memory/writes.py``), since letting go may have hit its hold,
+too. Knows nothing of models.
 """
 
 import uuid
@@ -13,7 +14,7 @@ from typing import Any
 
 from redis import exceptions as rx
 
-from memory import assembly, summaries
+from memory import assembly, cutting
 from memory.errors import (
     ConversationExists,
     ConversationNotFound,
@@ -29,7 +30,6 @@ from memory.records import encode_name, index_key
 from memory.store import PARTS, Store
 
 LONG = 60.0  #: seconds that a copy or a removal may take
-GONE = "-"  #: what stands in a turn's place for the moment of its removal
 
 Pick = Callable[[Sequence[Turn | None]], set[int]]  #: turns -> places (from 0) of those to remove
 
@@ -81,27 +81,29 @@ async def remove(store: Store, client: Any, conversation: str, pick: Pick) -> in
     for attempt in range(TRIES):
         await make_way(attempt)
         now = await server_time(client)
-        async with client.pipeline(transaction=True) as pipe:
-            await pipe.watch(keys["turns"], keys["pictures"], keys["meta"])
-            records = await pipe.lrange(keys["turns"], 0, -1)
-            turns = [assembly.read_turn(record) for record in records]
-            places = pick(turns)
-            if not places:
-                return 0
-            refs = await pipe.hgetall(keys["pictures"])
-            named = await pipe.hexists(keys["meta"], "named")
-            numbers = _only_in(turns, places) & set(assembly.numbered(refs))
-            pipe.multi()
-            _queue_removal(pipe, keys, turns, places, numbers, now, bool(named))
-            try:
-                await pipe.execute()
-            except rx.WatchError:
-                continue
-        await let_go(store, client, conversation, refs, numbers, now)
+        found = await cutting.read(client, keys)
+        turns = [assembly.read_turn(record) for record in found.records]
+        places = pick(turns)
+        if not places:
+            return 0
+        numbers = _only_in(turns, places) & set(assembly.numbered(found.pictures))
+        title = b"" if found.named else _next_title(turns, places)
+        if not await cutting.remove(client, keys, found, places, numbers, now, title):
+            continue
+        await let_go(store, client, conversation, found.pictures, numbers, now)
         if len(places) == len(turns):
             await unlist(store, client, conversation)
         return len(places)
     raise rx.WatchError("turns")
+
+
+def _next_title(turns: Sequence[Turn | None], places: set[int]) -> bytes:
+    """Return the title that the first of the turns that stay gives; nothing when the first of all
+    stays."""
+    first = next((t for p, t in enumerate(turns) if p not in places and t), None)
+    if 0 not in places or first is None:
+        return b""
+    return assembly.title(first, ()).encode(errors="replace")
 
 
 def _only_in(turns: Sequence[Turn | None], places: set[int]) -> set[int]:
@@ -116,36 +118,6 @@ def _only_in(turns: Sequence[Turn | None], places: set[int]) -> set[int]:
         elif place not in places:
             return set()
     return named[1] - named[0]
-
-
-def _queue_removal(
-    pipe: Any,
-    keys: Mapping[str, str],
-    turns: Sequence[Turn | None],
-    places: set[int],
-    numbers: set[int],
-    now: float,
-    named: bool,
-) -> None:
-    """Queue the transaction. What was given before (numbers, the token) is not given again, and a
-    title that a person gave stays. Summaries, which may tell what goes, are made anew."""
-    pipe.hdel(keys["meta"], summaries.FIELD)
-    if len(places) == len(turns):
-        pipe.unlink(keys["turns"])
-        pipe.hdel(keys["meta"], "turns", "title", "named")
-    else:
-        for place in places:
-            pipe.lset(keys["turns"], place, GONE)
-        pipe.lrem(keys["turns"], 0, GONE)
-        pipe.hincrby(keys["meta"], "turns", -len(places))
-        first = next((t for p, t in enumerate(turns) if p not in places and t), None)
-        if 0 in places and first and not named:
-            title = assembly.title(first, ())
-            pipe.hset(keys["meta"], "title", title.encode(errors="replace"))
-    if numbers:
-        pipe.hdel(keys["pictures"], *map(str, numbers))
-        pipe.hdel(keys["captions"], *map(str, numbers))
-        pipe.hset(keys["meta"], "cut", repr(now))
 
 
 async def let_go(
