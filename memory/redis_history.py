@@ -40,6 +40,7 @@ from memory.reads import loaded, queue_load
 from memory.records import decode_name, encode_name, index_key, pack
 from memory.search import search
 from memory.store import PARTS, Store
+from memory.sweeping import AFTER, Sweeper
 from memory.writes import Saving
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class RedisHistory:
         lease: float = LEASE,
         remember: float = DAY,
         lifetimes: Lifetimes = FOREVER,
+        sweep_after: float = AFTER,
     ) -> None:
         self.tenant = tenant
         self._link = link
@@ -71,6 +73,7 @@ class RedisHistory:
         self._pictures = PictureStore(link, tenant, lifetimes.pixels)
         self._loop = asyncio.get_running_loop()
         self._store = Store(tenant, link, embedded, self._pictures, lease, remember, lifetimes)
+        self._sweeper = Sweeper(link, tenant, self.sweep, sweep_after)
 
     @classmethod
     async def open(
@@ -85,6 +88,7 @@ class RedisHistory:
         lease: float = LEASE,
         remember: float = DAY,
         lifetimes: Lifetimes = FOREVER,
+        sweep_after: float = AFTER,
     ) -> "RedisHistory":
         """Connect to ``url`` (see ``memory/connect.py``), or to a server kept in ``folder``.
 
@@ -92,8 +96,9 @@ class RedisHistory:
         ``everysec`` a power cut takes the last second, with ``always`` nothing that was
         acknowledged. ``lease`` and ``remember`` are seconds: how long a claim holds when its
         holder stands still, and how long an idempotency key is known. ``lifetimes``
-        says how long turns, captions and pixels are kept. Raises ``HistoryUnavailable`` when the
-        server cannot be reached or refuses.
+        says how long turns, captions and pixels are kept. ``sweep_after`` is when what crashes left
+        behind is first removed, seconds from now (``memory/sweeping.py``). Raises
+        ``HistoryUnavailable`` when the server cannot be reached or refuses.
         """
         embedded = None
         if url is None:
@@ -113,7 +118,9 @@ class RedisHistory:
             if embedded is not None:
                 await embedded.aclose()
             raise
-        return cls(link, tenant, embedded, lease, remember, lifetimes)
+        history = cls(link, tenant, embedded, lease, remember, lifetimes, sweep_after)
+        history._sweeper.start()
+        return history
 
     def _key(self, conversation: str, part: str) -> str:
         return self._store.key(conversation, part)
@@ -426,6 +433,7 @@ class RedisHistory:
 
     async def aclose(self) -> None:
         """See ``History.aclose``."""
+        await self._sweeper.aclose()
         await self._link.aclose()
         if self._embedded is not None:
             await self._embedded.aclose()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from memory import cutting
 from memory.errors import (
     ConversationExists,
     ConversationNotFound,
@@ -18,7 +19,7 @@ from memory.errors import (
     TurnOvertaken,
 )
 from memory.messages import Message, PictureRef, Turn
-from memory.records import conversation_key, picture_key
+from memory.records import conversation_key, pack, picture_key
 from memory.redis_history import RedisHistory
 
 MakeTurn = Callable[..., Turn]
