@@ -116,11 +116,12 @@ def record(state: TurnState, answer: Answer) -> Turn:
 
 
 def answer_again(
-    turn: Turn, conversation: str, library: Library, pictures: Mapping[str, bytes]
+    turn: Turn, conversation: str, library: Library | None, pictures: Mapping[str, bytes]
 ) -> Answer:
     """Return the answer of a stored turn, with its ledger as far as that was stored.
 
-    ``pictures`` are those of the conversation that it cites, by SHA-256. It has no timings.
+    ``pictures`` are those of the conversation that it cites, by SHA-256. It has no timings, and
+    without a ``library`` no pictures.
     """
     ledger = turn.ledger
     return Answer(
@@ -133,7 +134,7 @@ def answer_again(
         turn=turn.id,
         model=str(ledger.get("model", "")),
         found=bool(ledger.get("found", True)),
-        media=partial(_media, library, pictures),
+        media=partial(_media, library, pictures) if library is not None else None,
     )
 
 
@@ -162,7 +163,7 @@ def _entry(value: Mapping[str, Any]) -> LedgerEntry:
         page=value["page"],
         caption=str(value["caption"]),
         score=float(value["score"]),
-        scores=dict(value["scores"]),
+        scores={str(name): float(score) for name, score in value["scores"].items()},
     )
     return LedgerEntry(
         number=int(value["number"]),
