@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from redis import exceptions as rx
 from redis.asyncio import Redis
 
-from memory import assembly, edits, removal, summaries
+from memory import assembly, copying, edits, removal, summaries
 from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
 from memory.dropping import drop
@@ -191,7 +191,7 @@ class RedisHistory:
 
     async def fork(self, conversation: str, name: str, *, turn: str | None = None) -> int:
         """See ``History.fork``."""
-        return await edits.fork(self._store, conversation, name, turn)
+        return await copying.fork(self._store, conversation, name, turn)
 
     async def complete(
         self,
@@ -240,7 +240,7 @@ class RedisHistory:
         """See ``History.create``."""
         records = [pack(turn.to_json()) for turn in turns]
         refs = {picture.number: pack(picture.to_json()) for picture in pictures}
-        copy = edits.Copy(self._store, conversation, records, refs, pixels, tell, dropped=dropped)
+        copy = copying.Copy(self._store, conversation, records, refs, pixels, tell, dropped=dropped)
         await copy.run()
 
     async def picture(self, conversation: str, number: int) -> bytes:
