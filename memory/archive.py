@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from memory.errors import ArchiveRefused, ConversationNotFound, HistoryDamaged
+from memory.errors import ArchiveRefused, HistoryDamaged, conversation_not_found
 from memory.history import History
 from memory.messages import PictureRef, Turn
 
@@ -66,9 +66,7 @@ async def export_conversation(
     """
     found = await history.load(name)
     if not found.total:
-        raise ConversationNotFound(
-            f"there is no conversation {name!r}; `bifocal conversations list` names them"
-        )
+        raise conversation_not_found(name)
     if await asyncio.to_thread(file.exists):
         raise ArchiveRefused(f"{file} is there already: name another file, or remove it")
     notices, gone = list(found.notices), list[str]()

@@ -14,9 +14,9 @@ from memory import assembly
 from memory.edits import LONG, field_names, only_in, turn_not_found
 from memory.errors import (
     ConversationExists,
-    ConversationNotFound,
     HistoryError,
     HistoryUnavailable,
+    conversation_not_found,
 )
 from memory.history import Pixels
 from memory.messages import PictureRef
@@ -129,9 +129,7 @@ async def fork(store: Store, conversation: str, name: str, turn: str | None) -> 
     """See ``History.fork``."""
     records, refs, captions = await store.read(lambda client: _all(store, client, conversation))
     if not records:
-        raise ConversationNotFound(
-            f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
-        )
+        raise conversation_not_found(conversation)
     turns = [assembly.read_turn(record) for record in records]
     count = len(turns)
     if turn is not None:
