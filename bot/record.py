@@ -131,11 +131,12 @@ def record(state: TurnState, answer: Answer) -> Turn:
 
 
 def answer_again(
-    turn: Turn, conversation: str, library: Library, pictures: Mapping[str, bytes]
+    turn: Turn, conversation: str, library: Library | None, pictures: Mapping[str, bytes]
 ) -> Answer:
     """Return the answer of a stored turn as it was given, but for timings and the evidence's text.
 
-    ``pictures`` are those of the conversation that it cites, by SHA-256.
+    ``pictures`` are those of the conversation that it cites, by SHA-256; without a ``library`` it
+    has no pictures.
     """
     ledger = turn.ledger
     return Answer(
@@ -151,7 +152,7 @@ def answer_again(
         usage={str(name): int(count) for name, count in ledger.get("usage", {}).items()},
         found=bool(ledger.get("found", True)),
         searched=searched(*(str(ledger.get(key, "")) for key in ("query", "context", "how"))),
-        media=partial(_media, library, pictures),
+        media=partial(_media, library, pictures) if library is not None else None,
     )
 
 
@@ -191,7 +192,7 @@ def _entry(value: Mapping[str, Any]) -> LedgerEntry:
         page=value["page"],
         caption=str(value["caption"]),
         score=float(value["score"]),
-        scores=dict(value["scores"]),
+        scores={str(name): float(score) for name, score in value["scores"].items()},
     )
     return LedgerEntry(
         number=int(value["number"]),

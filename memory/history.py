@@ -186,12 +186,13 @@ class History(Protocol):
         pictures: Sequence[PictureRef],
         pixels: Pixels,
         tell: Callable[[int], None] = lambda done: None,
+        dropped: Sequence[int] = (),
     ) -> None:
         """Store a whole conversation as it is, with its numbers and ids, or nothing of it.
 
         ``pixels`` gives the bytes of a picture, ``None`` where they are stored already or are
-        gone; ``tell`` is called with how many pictures are done. ``ConversationExists`` when the
-        name is taken.
+        gone; ``tell`` is called with how many pictures are done; ``dropped`` are the numbers of
+        pictures that were taken out. ``ConversationExists`` when the name is taken.
         """
         ...
 
