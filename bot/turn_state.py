@@ -73,12 +73,13 @@ class PictureInTurn:
 
 @dataclass(frozen=True)
 class TurnState:
-    """What is known of a turn so far. The first five fields are given, each step adds its own."""
+    """What is known of a turn so far. The first six fields are given, each step adds its own."""
 
     id: str
     conversation_id: str
     question: str
     given: tuple[DecodedPicture, ...] = ()
+    captions: tuple[str, ...] = ()  # of ``given``, by their senders
     claim: Claim | None = None
     sender: str = ""
     # 1 load; where it asks back which picture was meant, the turn goes on with 8. What the person
@@ -110,8 +111,11 @@ class TurnState:
         return self.claim.again.id if self.claim and self.claim.again else self.id
 
 
-def new_picture(number: int, given: DecodedPicture, sender: str = "") -> PictureInTurn:
-    """Return a picture that just came in, under the number that it will keep."""
+def new_picture(
+    number: int, given: DecodedPicture, sender: str = "", caption: str = ""
+) -> PictureInTurn:
+    """Return a picture that just came in, under the number that it will keep; ``caption`` is what
+    its sender says that it shows."""
     ref = PictureRef(
         number=number,
         sha256=given.sha256,
@@ -120,6 +124,7 @@ def new_picture(number: int, given: DecodedPicture, sender: str = "") -> Picture
         height=given.height,
         bytes=len(given.data),
         name=one_line(given.name, NAME),
+        caption=one_line(caption, CAPTION),
         at=time.time(),
         who=sender,
     )
