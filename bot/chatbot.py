@@ -77,8 +77,9 @@ class AsyncChatBot(AsyncEdits):
         end in time, ``TurnInFlight`` while this question is being answered under the same key,
         ``KeyReused`` when its key came with another question.
         """
+        from bot.lines import SENDER, one_line
         from bot.taking import name_by_key, take_turn
-        from bot.turn_state import SENDER, TurnState, one_line
+        from bot.turn_state import TurnState
 
         given, captions = await self._take_in(text, images)
         name = conversation or (name_by_key(idempotency_key) if idempotency_key else None)

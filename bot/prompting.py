@@ -37,6 +37,8 @@ async def prompt_for(state: TurnState, parts: Parts) -> tuple[Composition, list[
         older=older,
     )
     notices = [] if able.reads_evidence else [*damaged, *prompt.notices]  # it reads all of it
+    trouble = parts.captioner.trouble(state.conversation_id)
+    notices = [*notices, *([f"the last pictures got no caption: {trouble}"] if trouble else [])]
     return prompt, [*notices, *_told_of_pictures(state, parts, prompt)]
 
 

@@ -31,7 +31,7 @@ async def _by_the_model(state: TurnState, parts: Parts) -> tuple[StandAlone | No
     if not (turns and short and asking) or _pictured(state):
         return None, ""
     try:
-        with parts.summariser.standing_back():
+        with parts.beside.standing_back():
             text = await rewrite(parts.model, parts.condense, state.question, turns, seconds)
         how = "" if text == state.question else "by the model"
         return StandAlone(text, lost(text, state.question), how), ""

@@ -9,7 +9,7 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 
+from bot.captioner import describer
 from bot.citations import cite
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
@@ -179,7 +180,7 @@ class Steps:
         answer = self.parts.model.astream(list(state.prompt.messages), **extra)
         try:
             async with aclosing(answer) as chunks:  # type: ignore[type-var]  # it is a generator
-                with self.parts.summariser.standing_back():
+                with self.parts.beside.standing_back():
                     while True:
                         async with asyncio.timeout_at(deadline):  # never across a yield: new task
                             chunk = await anext(chunks, None)
@@ -239,6 +240,7 @@ class Steps:
             yield Notice(answer.notices[-1])
         yield state
         self._summarise(state)
+        self._caption(state, moved)
         yield Done(answer)
 
     def _summarise(self, state: TurnState) -> None:
@@ -255,6 +257,22 @@ class Steps:
             write = writer(parts.model, parts.summarise, tokens, settings.summary_chars)
         parts.summariser.offer(
             Job(state.conversation_id, total, places, settings.summary_chars, write)
+        )
+
+    def _caption(self, state: TurnState, moved: Mapping[int, int]) -> None:
+        """Have captions written for pictures that have none, the last first, beside the turns;
+        ``moved`` are the numbers under which new ones were stored, by those that they had."""
+        parts = self.parts
+        if not parts.capabilities.pictures or parts.capabilities.reads_evidence:
+            return
+        new = [
+            replace(p.ref, number=moved.get(p.ref.number, p.ref.number), caption=caption_of(p))
+            for p in reversed(state.pictures)
+            if p.new
+        ]
+        pictures = [*new, *reversed(state.conversation.pictures)]
+        parts.captioner.offer(
+            state.conversation_id, pictures, describer(parts.model, parts.caption)
         )
 
 

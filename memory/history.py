@@ -115,6 +115,11 @@ class History(Protocol):
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
         ...
 
+    async def save_caption(self, conversation: str, picture: PictureRef) -> bool:
+        """Store the caption of a picture that has none; ``False`` when it has one, is gone, or is
+        another picture by now."""
+        ...
+
     async def drop(self, conversation: str, number: int) -> None:
         """Take a picture out of a conversation: reference, caption, and bytes nobody else holds.
 

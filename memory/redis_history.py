@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from redis.asyncio import Redis
 
 from memory import assembly, copying, edits, forgetting, listing, summaries
+from memory.captioning import save_caption
 from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
 from memory.dropping import drop
@@ -271,6 +272,12 @@ class RedisHistory:
                 "send the picture again"
             )
         return await self._pictures.read(ref)
+
+    async def save_caption(self, conversation: str, picture: PictureRef) -> bool:
+        """See ``History.save_caption``."""
+        return await self._write(
+            lambda client: save_caption(self._store, client, conversation, picture)
+        )
 
     async def drop(self, conversation: str, number: int) -> None:
         """See ``History.drop``."""
