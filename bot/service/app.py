@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from bot.errors import KNOWN_ERRORS
-from bot.service import health, pictures, seen, turns
+from bot.service import health, logs, pictures, seen, turns
 from bot.service.admission import Admission
 from bot.service.bodies import of_validation
 from bot.service.bots import Bots
@@ -88,6 +88,7 @@ def _lifespan(settings: Settings) -> Any:
         serve, state = settings.serve, app.state
         state.settings = settings
         async with (
+            _told_of_failure(),
             Bots.open(settings) as bots,
             await SharedRedis.of(settings) as redis,
             stops_with(serve.grace_seconds) as stopping,
@@ -95,7 +96,9 @@ def _lifespan(settings: Settings) -> Any:
             state.bots, state.redis = bots, redis
             state.keys = KeyStore(redis) if serve.keys_on else None
             state.limiter = Limiter(redis, serve.rate, serve.turns_per_day) if state.keys else None
-            state.admission = Admission(serve.turns_at_once, serve.turns_waiting, stopping)
+            state.admission = Admission(
+                serve.turns_at_once, serve.turns_waiting, stopping, state.seen.metrics.queue
+            )
             state.uploads = Uploads(redis)
             state.streams = Streams(redis, serve.resume_seconds)
             state.cut = stopping.cut
@@ -105,6 +108,16 @@ def _lifespan(settings: Settings) -> Any:
                 await state.keys.aclose()
 
     return lifespan
+
+
+@asynccontextmanager
+async def _told_of_failure() -> AsyncIterator[None]:
+    """Log why the service cannot start, or cannot end; the server itself logs only that."""
+    try:
+        yield
+    except Exception as error:
+        logs.tell("the service failed", level="error", error=error)
+        raise
 
 
 async def _known(request: Request, error: Exception) -> Response:

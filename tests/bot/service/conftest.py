@@ -16,6 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from bot import Settings
 from bot.service.app import create_app
 from bot.service.keys import KeyStore
+from bot.service.run import configured
 from bot.service.shared_redis import SharedRedis
 
 Serve = Callable[..., "AbstractAsyncContextManager[Served]"]
@@ -52,13 +53,7 @@ def serve(demo_library: Path, tmp_path: Path) -> Serve:
             bound.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
             app = create_app(settings)
-            config = uvicorn.Config(
-                app,
-                log_config=None,
-                lifespan="on",
-                timeout_graceful_shutdown=max(1, round(settings.serve.grace_seconds)),
-            )
-            server = uvicorn.Server(config)
+            server = uvicorn.Server(configured(app, settings.serve))
             running = asyncio.create_task(server.serve([bound]))
             while not server.started:
                 await asyncio.sleep(0.01)
