@@ -39,6 +39,7 @@ from bot.service import (
     health,
     job_routes,
     libraries,
+    logs,
     pictures,
     seen,
     sources,
@@ -129,6 +130,7 @@ def _lifespan(settings: Settings) -> Any:
         serve, state = settings.serve, app.state
         state.settings = settings
         async with (
+            _told_of_failure(),
             Bots.open(settings) as bots,
             await SharedRedis.of(settings) as redis,
             stops_with(serve.grace_seconds) as stopping,
@@ -136,7 +138,9 @@ def _lifespan(settings: Settings) -> Any:
             state.bots, state.redis = bots, redis
             state.keys = KeyStore(redis) if serve.keys_on else None
             state.limiter = Limiter(redis, serve.rate, serve.turns_per_day) if state.keys else None
-            state.admission = Admission(serve.turns_at_once, serve.turns_waiting, stopping)
+            state.admission = Admission(
+                serve.turns_at_once, serve.turns_waiting, stopping, state.seen.metrics.queue
+            )
             state.uploads = Uploads(redis)
             state.feedback = Feedback(redis, settings.turns_ttl)
             state.drawing = asyncio.Semaphore(2)
@@ -156,6 +160,16 @@ def _lifespan(settings: Settings) -> Any:
                 await state.keys.aclose()
 
     return lifespan
+
+
+@asynccontextmanager
+async def _told_of_failure() -> AsyncIterator[None]:
+    """Log why the service cannot start, or cannot end; the server itself logs only that."""
+    try:
+        yield
+    except Exception as error:
+        logs.tell("the service failed", level="error", error=error)
+        raise
 
 
 async def _known(request: Request, error: Exception) -> Response:

@@ -3,15 +3,22 @@
 Knows nothing of what is served.
 """
 
+import math
 import os
+import signal
 import socket
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
+from types import FrameType
 
-import uvicorn
 from starlette.types import ASGIApp
+from uvicorn import Config, Server
+from uvicorn.config import STARTUP_FAILURE
 
 from bot.errors import SettingsError
+from bot.service.settings import ServeSettings
+from bot.service.stopping import SIGNALS
+from bot.service.wire import Wire
 from bot.settings import Settings
 
 #: Where the processes of a service add up what they counted (see bot/service/metrics.py)
@@ -31,32 +38,52 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
             " auto and make a key with `bifocal keys add`"
         )
     bound = _bind(chosen.host, chosen.port)
-    config = uvicorn.Config(
-        "bot.service.run:from_environment",
-        factory=True,
-        workers=chosen.workers,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(chosen.grace_seconds)),
-        timeout_keep_alive=30,
-        limit_concurrency=None,
-        h11_max_incomplete_event_size=32 * 1024,
-        lifespan="on",
-    )
+    config = configured("bot.service.run:from_environment", chosen, factory=True)
+    _end_well()
     with bound:
         host, port = bound.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         tell(f"http://{shown}:{port}")
         if chosen.workers == 1:
-            uvicorn.Server(config).run([bound])
+            Server(config).run([bound])
             return
         from uvicorn.supervisors import Multiprocess
 
         with TemporaryDirectory(prefix="bifocal-metrics-") as folder:
             os.environ[FOLDER] = folder  # before any of them counts
-            Multiprocess(config, sockets=[bound]).run()
+            parent = Multiprocess(config, sockets=[bound])
+            parent.run()
+        if any(process.exitcode == STARTUP_FAILURE for process in parent.processes):
+            raise SystemExit(STARTUP_FAILURE)
+
+
+def configured(app: ASGIApp | str, chosen: ServeSettings, *, factory: bool = False) -> Config:
+    """Return how the web server is to run ``app``."""
+    return Config(
+        app,
+        factory=factory,
+        workers=chosen.workers,
+        http=Wire,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, math.ceil(chosen.grace_seconds)),
+        timeout_keep_alive=max(1, math.ceil(chosen.read_seconds)),
+        limit_concurrency=chosen.connections,
+        lifespan="on",
+    )
+
+
+def _end_well() -> None:
+    """Let the signals that stop the service end the process with 0: the server, having drained,
+    raises them again for whoever had been told of them before."""
+
+    def stopped(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    for number in SIGNALS:
+        signal.signal(number, stopped)
 
 
 def from_environment() -> ASGIApp:
