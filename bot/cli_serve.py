@@ -52,4 +52,4 @@ def serve(
             "model": model,
         }
     )
-    run(Settings.usual(), lambda url: typer.echo(f"Bifocal is at {url}", err=True))
+    run(Settings.usual(), lambda line: typer.echo(line, err=True))
