@@ -13,6 +13,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``seen``       metrics, traces and the log              bot/service/seen.py
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -103,6 +104,7 @@ def _lifespan(settings: Settings) -> Any:
             await state.streams.aclose()
             if state.keys is not None:
                 await state.keys.aclose()
+            await asyncio.to_thread(state.seen.close)
 
     return lifespan
 

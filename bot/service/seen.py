@@ -35,6 +35,11 @@ class Seen:
             events = self._traces.traced(events)
         return self._logged(self.metrics.counted(events))
 
+    def close(self) -> None:
+        """Send the spans that are left; takes seconds at most: work for a thread."""
+        if self._traces is not None:
+            self._traces.close()
+
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log a request; ``route`` is its pattern, empty where none fits."""
         self.metrics.requests.labels(method, route or "none", str(status)).inc()

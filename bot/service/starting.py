@@ -73,8 +73,12 @@ class Starting:
 
 def set_up_log(settings: Settings) -> None:
     """Write this process's log. What the server says of its start and end, it says only in a log
-    for debugging: ``started`` and ``stopped`` say the same."""
+    for debugging: ``started`` and ``stopped`` say the same. Warnings of everything else are lines
+    of the same form."""
     set_up(settings.serve.log_level)
+    root = logging.getLogger()
+    root.handlers = list(logging.getLogger("bifocal").handlers)
+    root.setLevel(logging.WARNING)
     if settings.serve.log_level == "info":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
