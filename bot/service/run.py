@@ -90,6 +90,10 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         await self._ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._captured_signals.clear()  # what they asked for is done: the exit code is 0
+
 
 def _config(settings: Settings, app: "Starting | str") -> uvicorn.Config:
     serve = settings.serve

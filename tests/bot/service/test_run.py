@@ -110,6 +110,8 @@ def test_it_says_where_it_is_when_it_answers_and_not_before(library: Path, worke
         assert f"{url}/v1/turns" in told
         assert "web page" in told
         assert "API key" not in told
+        service.process.terminate()
+        assert service.ended() == 0
 
 
 def test_it_says_how_to_make_a_key_while_there_is_none(library: Path) -> None:
