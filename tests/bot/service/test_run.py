@@ -1,7 +1,10 @@
 """``bifocal serve`` as a newcomer meets it: a process of its own, its lines, and how it ends."""
 
+import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
 import httpx
 import pytest
@@ -193,3 +197,44 @@ def test_help_says_what_to_do_first() -> None:
     )
     for words in ("--workers", "curl", "bifocal keys add", "--host"):
         assert words in result.stdout
+
+
+async def test_the_images_health_check_is_well_while_the_service_is_ready(serve: Any) -> None:
+    lines = (Path(__file__).parents[3] / "docs" / "deploy" / "Dockerfile").read_text("utf-8")
+    (command,) = re.findall(r"^HEALTHCHECK .*\\\n *CMD (.*)$", lines, re.M)
+    name, *args = json.loads(command)
+    assert name == "python"
+
+    async def code(port: int) -> int:
+        moved = [part.replace(":8000/", f":{port}/") for part in args]
+        quiet = asyncio.subprocess.DEVNULL
+        ran = await asyncio.create_subprocess_exec(sys.executable, *moved, stderr=quiet)
+        return await ran.wait()
+
+    async with serve() as served:
+        port = int(served.url.rpartition(":")[2])
+        assert await code(port) == 0
+    assert await code(port) != 0
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+async def test_the_readmes_requests_are_answered(
+    serve: Any, demo_files: Path, tmp_path: Path
+) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    shown = readme[readme.index("## Serving") :].partition("```sh\n")[2].partition("```")[0]
+    requests = shown[shown.index("curl") :]
+    shutil.copy(demo_files / "lighthouse.jpg", tmp_path / "photo.jpg")
+    async with serve() as served:
+        ran = await asyncio.create_subprocess_exec(
+            "sh",
+            "-ec",
+            requests.replace("http://", "").replace("localhost:8000", served.url),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await ran.communicate()
+    assert ran.returncode == 0
+    whole, _, streamed = out.decode().partition("event: evidence")
+    assert "34 metres" in json.loads(whole)["text"]
+    assert "event: done" in streamed
