@@ -9,6 +9,7 @@ import importlib.util
 import os
 import socket
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ import uvicorn
 from bot.errors import BifocalError, SettingsError
 from bot.settings import Settings
 from memory.errors import HistoryUnavailable
+from retrievers.library import Library
 
 if TYPE_CHECKING:
     from bot.service.starting import Starting
 
 #: Where the processes of a service add up what they counted (see bot/service/metrics.py)
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+STARTS = 60  #: seconds that a process may take to start when others are replaced (SIGHUP)
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 Ready = Callable[[], Coroutine[Any, Any, None]]
@@ -44,8 +47,11 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         port = bound.getsockname()[1]
 
         async def ready() -> None:
-            for line in _where(settings, port):
+            for line in where(settings, port):
                 tell(line)
+            if _is_empty(settings.library):
+                folder = settings.library
+                tell(f"The library {folder} is empty yet: bifocal ingest FILES --library {folder}")
             if chosen.keys_on and await _no_key(settings):
                 tell("There is no API key yet, so nobody gets in: bifocal keys add NAME")
 
@@ -110,6 +116,7 @@ def _config(settings: Settings, app: "Starting | str") -> uvicorn.Config:
         limit_concurrency=None,
         h11_max_incomplete_event_size=32 * 1024,
         lifespan="on",
+        timeout_worker_healthcheck=STARTS,
     )
 
 
@@ -132,7 +139,7 @@ def to_environment(changes: dict[str, object]) -> None:
             os.environ[f"BIFOCAL_{name.upper()}"] = str(value)
 
 
-def _where(settings: Settings, port: int) -> list[str]:
+def where(settings: Settings, port: int) -> list[str]:
     """Return the lines that say where the service is."""
     host = settings.serve.host
     shown = _ANY.get(host) or (f"[{host}]" if ":" in host else host)
@@ -147,6 +154,14 @@ def _where(settings: Settings, port: int) -> list[str]:
         f"  HTTP API         {url}/v1/turns   (described at {url}/openapi.json)",
         f"  OpenAI base URL  {url}/v1",
     ]
+
+
+def _is_empty(folder: Path) -> bool:
+    """Tell whether there is nothing in a library that could be found."""
+    with Library.open(folder) as library:
+        return not (
+            library.vector_ids("text", "passage").size or library.vector_ids("look", "picture").size
+        )
 
 
 async def _no_key(settings: Settings) -> bool:

@@ -13,12 +13,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
 import httpx
 import pytest
+
+from bot.service.run import where
+from bot.settings import Settings
 
 LAST = "OpenAI base URL"
 
@@ -114,6 +118,7 @@ def test_it_says_where_it_is_when_it_answers_and_not_before(library: Path, worke
         assert f"{url}/v1/turns" in told
         assert "web page" in told
         assert "API key" not in told
+        assert f"bifocal ingest FILES --library {library}" in service.until("is empty yet")
         service.process.terminate()
         assert service.ended() == 0
 
@@ -154,14 +159,12 @@ def test_keys_off_is_refused_beyond_loopback(library: Path) -> None:
     assert "bifocal keys add" in line
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_model_and_a_library_that_cannot_be_used_are_one_line_each(
-    tmp_path: Path, library: Path, workers: str
+    tmp_path: Path, library: Path
 ) -> None:
-    many = ("--workers", workers)
-    assert "nope" in refused("-l", library, "--model", "llama:nope", *many)
+    assert "nope" in refused("-l", library, "--model", "llama:nope")
     (tmp_path / "file").write_text("no folder")
-    assert "give another folder" in refused("-l", tmp_path / "file" / "library", *many)
+    assert "give another folder" in refused("-l", tmp_path / "file" / "library")
 
 
 def test_a_process_that_dies_is_replaced_and_none_outlives_the_one_that_watches(
@@ -185,6 +188,37 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_one_that_watches(
                     return
             time.sleep(0.1)
         raise AssertionError("a process was left, which holds the port")
+
+
+def test_a_hangup_starts_every_process_anew_while_others_answer(
+    library: Path, tmp_path: Path
+) -> None:
+    with running("-l", library, "--workers", "2") as service:
+        url = service.url()
+        before = {json.loads(line)["pid"] for line in service.lines if '"started"' in line}
+        service.process.send_signal(signal.SIGHUP)
+        ended: set[int] = set()
+        while ended < before:
+            ended.add(json.loads(service.until('"stopped"'))["pid"])
+            assert get(f"{url}/livez").status_code == 200
+        assert ended == before
+
+
+def test_the_page_says_what_to_install_where_its_package_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Without:
+        """The import system of an environment without nicegui."""
+
+        @staticmethod
+        def find_spec(name: str, *args: Any) -> Any:
+            return None if name == "nicegui" else PathFinder.find_spec(name, *args)
+
+    monkeypatch.delitem(sys.modules, "nicegui", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Without])
+    told = "\n".join(where(Settings.load(), 8000))
+    assert "pip install 'bifocal[web]'" in told
+    assert "http://127.0.0.1:8000/v1" in told
 
 
 def test_help_says_what_to_do_first() -> None:
