@@ -9,6 +9,7 @@ import importlib.util
 import os
 import socket
 from collections.abc import Callable, Coroutine
+from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,8 @@ def from_environment() -> "Starting":
 
     settings = Settings.usual()
     set_up_log(settings)
-    return Starting(lambda: create_app(settings), os.environ.get(FOLDER))
+    folder = os.environ.get(FOLDER) if parent_process() is not None else None
+    return Starting(lambda: create_app(settings), folder)
 
 
 def to_environment(changes: dict[str, object]) -> None:
