@@ -158,6 +158,7 @@ def _lifespan(settings: Settings) -> Any:
             await state.streams.aclose()
             if state.keys is not None:
                 await state.keys.aclose()
+            await asyncio.to_thread(state.seen.close)
 
     return lifespan
 

@@ -36,6 +36,11 @@ class Seen:
             events = self._traces.traced(events)
         return self._logged(self.metrics.counted(events))
 
+    def close(self) -> None:
+        """Send the spans that are left; takes seconds at most: work for a thread."""
+        if self._traces is not None:
+            self._traces.close()
+
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log a request; ``route`` is its pattern, empty where none fits."""
         method = method if method in METHODS else "other"  # anybody may invent one
