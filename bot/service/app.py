@@ -39,7 +39,6 @@ from bot.service import (
     health,
     job_routes,
     libraries,
-    logs,
     pictures,
     seen,
     sources,
@@ -130,7 +129,6 @@ def _lifespan(settings: Settings) -> Any:
         serve, state = settings.serve, app.state
         state.settings = settings
         async with (
-            _told_of_failure(),
             Bots.open(settings) as bots,
             await SharedRedis.of(settings) as redis,
             stops_with(serve.grace_seconds) as stopping,
@@ -161,16 +159,6 @@ def _lifespan(settings: Settings) -> Any:
             await asyncio.to_thread(state.seen.close)
 
     return lifespan
-
-
-@asynccontextmanager
-async def _told_of_failure() -> AsyncIterator[None]:
-    """Log why the service cannot start, or cannot end; the server itself logs only that."""
-    try:
-        yield
-    except Exception as error:
-        logs.tell("the service failed", level="error", error=error)
-        raise
 
 
 async def _known(request: Request, error: Exception) -> Response:
