@@ -77,6 +77,12 @@ def _facts(
     return work
 
 
+async def title(store: Store, conversation: str) -> str:
+    """See ``History.title``."""
+    ((_, stored, _, first),) = await store.read(_facts(store, [conversation]))
+    return assembly.shown_title(stored, first, store.since(store.lifetimes.turns))
+
+
 async def count(store: Store) -> int:
     """See ``History.conversation_count``. One command."""
 

@@ -36,7 +36,7 @@ from memory.lease import Lease
 from memory.lifetimes import FOREVER, Lifetimes
 from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 from memory.pictures import GRACE, PictureStore
-from memory.reads import loaded, queue_load
+from memory.reads import find_turn, loaded, queue_load
 from memory.records import pack
 from memory.search import search
 from memory.store import Store
@@ -330,6 +330,21 @@ class RedisHistory:
     async def conversation_count(self) -> int:
         """See ``History.conversation_count``. One command."""
         return await listing.count(self._store)
+
+    async def title(self, conversation: str) -> str:
+        """Return a conversation's title; empty when there is none of that name."""
+        return await listing.title(self._store, conversation)
+
+    async def turn(self, conversation: str, id: str) -> Turn:
+        """Return a turn by its id; ``TurnNotFound`` when there is none."""
+        key, since = (
+            self._key(conversation, "turns"),
+            self._store.since(self._store.lifetimes.turns),
+        )
+        _, found = await self._read(lambda client: find_turn(client, key, id))
+        if found is None or found.at < since:
+            raise edits.turn_not_found(conversation, id)
+        return found
 
     async def rename(self, conversation: str, title: str) -> None:
         """See ``History.rename``."""

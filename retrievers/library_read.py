@@ -84,6 +84,32 @@ class LibraryReader(WordSearch):
             for row in self._rows(f"SELECT {SOURCE_COLUMNS} FROM sources ORDER BY name")
         ]
 
+    def neighbours(self, id: str, n: int = 1) -> list[str]:
+        """Return up to ``n`` passages before and ``n`` after a passage, in reading order.
+
+        Of a picture: up to ``2 n`` passages of its page, the first ones.
+        """
+        number = item_number(id)
+        if number is None:
+            return []
+        if id.startswith("picture:"):
+            rows = self._rows(
+                "SELECT other.id FROM items JOIN items AS other ON other.source = items.source"
+                " AND other.page IS items.page AND other.kind = 'passage'"
+                " WHERE items.id = ? ORDER BY other.id LIMIT ?",
+                number,
+                2 * n,
+            )
+            return [f"passage:{row[0]}" for row in rows]
+        side = (
+            "SELECT other.id FROM items JOIN items AS other ON other.source = items.source"
+            " AND other.kind = 'passage' WHERE items.id = ? AND other.id {} items.id"
+            " ORDER BY other.id {} LIMIT ?"
+        )
+        before = self._rows(side.format("<", "DESC"), number, n)
+        after = self._rows(side.format(">", "ASC"), number, n)
+        return [f"passage:{row[0]}" for row in [*before[::-1], *after]]
+
     def counts(self) -> Counts:
         """Count what is in the library."""
         rows = self._rows(

@@ -54,6 +54,7 @@ def set_up(level: str) -> None:
         logger.handlers = [handler] if name != "uvicorn.error" else []
         logger.propagate = name == "uvicorn.error"
         logger.setLevel(level.upper())
+    logging.getLogger().handlers = [handler]  # what other libraries warn of, in the same form
 
 
 def tell(event: str, *, level: str = "info", error: BaseException | None = None, **of: Any) -> None:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -18,7 +19,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from bot.errors import TurnError
 from bot.events import Done, Event, EvidenceFound, Notice, Token
@@ -78,9 +79,17 @@ class Metrics:
         """Return all counters, of all processes, as Prometheus reads them."""
         if not os.environ.get(FOLDER):
             return generate_latest(self._registry)
+        self._bury()
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    def _bury(self) -> None:
+        """Count no more what is under way in processes that are no longer there."""
+        for path in Path(os.environ[FOLDER]).glob("gauge_live*_*.db"):
+            pid = path.stem.rpartition("_")[2]
+            if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
+                mark_process_dead(int(pid))  # type: ignore[no-untyped-call]
 
     async def counted(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """Pass a turn's events on, and count what they tell."""

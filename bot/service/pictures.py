@@ -1,7 +1,7 @@
 """``/v1/pictures``: upload a picture once, and use it in turns by its id."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
@@ -11,11 +11,17 @@ from starlette.responses import Response
 from bot.service.bodies import media_type, read_form
 from bot.service.problems import Problem, not_found
 from bot.service.requests import Who
+from bot.service.schema import example
 from bot.service.turns import PROBLEMS
 from retrievers.imaging import read_picture
 
 router = APIRouter(tags=["pictures"])
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+#: What a route that returns a picture says of it
+PICTURE: dict[str, Any] = {
+    "description": "The picture.",
+    "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+}
 _BODY = {
     "requestBody": {
         "required": True,
@@ -35,6 +41,10 @@ _BODY = {
 
 class UploadOut(BaseModel):
     """A picture that was uploaded."""
+
+    model_config = example(
+        id=32 * "3f", media_type="image/jpeg", width=640, height=480, bytes=48213
+    )
 
     id: str
     media_type: str
@@ -64,7 +74,7 @@ async def upload_picture(request: Request, access: Who) -> UploadOut:
     )
 
 
-@router.get("/v1/pictures/{id}", responses=PROBLEMS, response_class=Response)
+@router.get("/v1/pictures/{id}", responses={200: PICTURE, **PROBLEMS}, response_class=Response)
 async def read_upload(request: Request, access: Who, id: Id) -> Response:
     """Return a picture that was uploaded."""
     data = await request.app.state.uploads.read(access.tenant, id)

@@ -12,6 +12,23 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 LibraryName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
+def example(**values: Any) -> ConfigDict:
+    """Return the configuration of a model that has an example."""
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
+# (a value that is null would be missing in the description: FastAPI leaves it out)
+_CITATION = {
+    "mark": 1, "kind": "picture", "evidence": "shown:1", "source": "lighthouse.jpg", "page": 1,
+    "quote": "HEIGHT 34 m", "box": [0.12, 0.4, 0.36, 0.45], "media": 32 * "3f", "picture": 1,
+}  # fmt: skip
+_ENTRY = {
+    "number": 1, "id": "shown:1", "kind": "picture", "source": "lighthouse.jpg", "page": 1,
+    "caption": "a white lighthouse", "score": 0.91, "scores": {"bm25": 7.2, "look": 0.64},
+    "in_prompt": True, "pixels_shown": True, "cited": True,
+}  # fmt: skip
+
+
 class Strict(BaseModel):
     """A request: unknown fields are refused, since a mistyped one would be lost in silence."""
 
@@ -109,6 +126,22 @@ class ReferenceOut(BaseModel):
 class AnswerOut(BaseModel):
     """A whole answer."""
 
+    model_config = example(
+        text="The lighthouse is 34 metres tall. [1]",
+        question="How tall is the lighthouse?",
+        searched="",
+        found=True,
+        citations=[_CITATION],
+        evidence=[_ENTRY],
+        references=[],
+        notices=[],
+        timings={"retrieve": 4.1, "total": 21.5},
+        conversation="c-7b1e",
+        turn="5f0c7a1e9d",
+        model="extractive",
+        usage={},
+    )
+
     text: str
     question: str
     searched: str
@@ -126,6 +159,15 @@ class AnswerOut(BaseModel):
 
 class ProblemOut(BaseModel):
     """An RFC 9457 problem document."""
+
+    model_config = example(
+        type="https://bifocal.invalid/problems/invalid",
+        title="A field has a value that cannot be used",
+        status=422,
+        detail="text: Field required",
+        instance="urn:request:9f3b6c1d2e4f5a60",
+        errors=[{"field": "text", "detail": "Field required"}],
+    )
 
     type: str
     title: str

@@ -29,7 +29,7 @@ async def captions(bot: AsyncChatBot, conversation: str = "c") -> list[str]:
 async def test_what_the_sender_says_is_the_caption_and_the_model_is_not_asked(
     open_bot: Any, seeing: Any
 ) -> None:
-    async with open_bot(seeing) as bot:
+    async with open_bot(seeing, caption_seconds=30) as bot:
         sent = SentPicture(RED, name="boat.png", alt="a boat\n\x1b[31m at sea\u202e" + "x" * 10_000)
         await bot.ask("Look.", images=[sent], conversation="c")
         (picture,) = (await bot.conversation("c")).pictures
@@ -46,7 +46,7 @@ async def test_what_the_sender_says_is_the_caption_and_the_model_is_not_asked(
 async def test_the_model_writes_a_caption_by_which_a_later_turn_finds_the_picture(
     open_bot: Any, seeing: Any
 ) -> None:
-    async with open_bot(seeing) as bot:
+    async with open_bot(seeing, caption_seconds=30) as bot:
         await bot.ask("Look.", images=[RED], conversation="c")
         assert await captions(bot) == ["A red circle on the left."]
         seeing.asides[BEGIN] = ["A blue square."]
@@ -60,7 +60,7 @@ async def test_the_model_writes_a_caption_by_which_a_later_turn_finds_the_pictur
 async def test_a_caption_is_kept_as_its_lifetime_says(
     open_bot: Any, seeing: Any, captions_ttl: float | None
 ) -> None:
-    async with open_bot(seeing, captions_ttl=captions_ttl) as bot:
+    async with open_bot(seeing, caption_seconds=30, captions_ttl=captions_ttl) as bot:
         await bot.ask("Look.", images=[RED], conversation="c")
         assert await captions(bot) == ["A red circle on the left."]
 
@@ -68,7 +68,7 @@ async def test_a_caption_is_kept_as_its_lifetime_says(
 async def test_writing_in_a_picture_goes_before_the_model(
     open_bot: Any, seeing: Any, demo_files: Any
 ) -> None:
-    async with open_bot(seeing) as bot:
+    async with open_bot(seeing, caption_seconds=30) as bot:
         await bot.ask("Look.", images=[demo_files / "receipt-cafe.jpg"], conversation="c")
         assert (await captions(bot))[0]
         assert seeing.asked == []
@@ -78,7 +78,7 @@ async def test_an_answer_breaks_a_caption_off_and_the_next_turn_offers_it_again(
     open_bot: Any, seeing: Any
 ) -> None:
     seeing.asides[BEGIN] = None  # it stalls
-    async with open_bot(seeing) as bot:
+    async with open_bot(seeing, caption_seconds=30) as bot:
         await bot.ask("Look.", images=[RED], conversation="c")
         async with asyncio.timeout(30):
             while not seeing.asked:  # noqa: ASYNC110 - a model tells nobody that it is asked

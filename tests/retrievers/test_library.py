@@ -535,3 +535,11 @@ def test_threads_read_while_one_writes(bees: Library) -> None:
         reader.join()
     assert wrong == []
     assert bees.check() == []
+
+
+def test_neighbours_are_the_passages_around_in_the_same_source(bees: Library) -> None:
+    store(bees, source("/other.md"), Document("", (Passage("other"),)))
+    assert bees.neighbours("passage:2") == ["passage:1", "passage:3"]
+    assert bees.neighbours("passage:1", 2) == ["passage:2", "passage:3"]
+    assert bees.neighbours("passage:6") == []
+    assert bees.neighbours("picture:4") == ["passage:2", "passage:3"]
