@@ -90,6 +90,14 @@ class Beside:
             if not self._answers:
                 self._quiet.set()
 
+    async def quiet(self, seconds: float) -> None:
+        """Wait until the model writes no answer; ``Interrupted`` when that takes too long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        except TimeoutError:
+            raise Interrupted("the model was writing answers all the while") from None
+
     async def ask(self, asked: Callable[[], Awaitable[T]]) -> T:
         """Ask a model while it writes no answer; ``Interrupted`` when one begins."""
         await self._quiet.wait()

@@ -150,7 +150,7 @@ def assemble(
         caption=load_prompt("caption", settings.prompts),
         beside=beside,
         summariser=Summariser(history, beside, settings.summary_seconds),
-        captioner=Captioner(history, beside, settings.caption_seconds),
+        captioner=Captioner(history, beside, settings.caption_seconds, settings.captions_ttl),
     )
 
 

@@ -8,6 +8,8 @@ nothing of Redis, nor of how a turn is made.
 import asyncio
 import base64
 import re
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -29,21 +31,33 @@ from retrievers.imaging import encode, read_picture, shrink
 _SIDE = 512  #: pixels of the longer side that a caption is made of
 MOST = 8  #: pictures that get captions after one turn, at most
 _READ = 1000  #: characters of a reply that are read
+NOTHING = 256  #: pictures kept in mind of which the model had nothing to say
 _FIRST = re.compile(r"[^\n]*\S[^\n]*")  # its first line with something on it
 
 Describe = Callable[[bytes], Awaitable[str]]
 
 
 class Captioner:
-    """Has captions written, when nothing else is to do."""
+    """Has captions written, when nothing else is to do.
 
-    def __init__(self, history: History, beside: Beside, seconds: float) -> None:
+    ``seconds`` is what the model may take for one, ``lifetime`` how long captions are kept (s)."""
+
+    def __init__(
+        self, history: History, beside: Beside, seconds: float, lifetime: float | None = None
+    ) -> None:
         self._history, self._beside, self._seconds = history, beside, seconds
+        self._lifetime = lifetime
+        self._nothing: OrderedDict[str, None] = OrderedDict()  # by SHA-256
         self._troubles = Troubles()
 
     def offer(self, conversation: str, pictures: Sequence[PictureRef], describe: Describe) -> None:
         """Have captions written for pictures that have none; returns at once, and never fails."""
-        without = [picture for picture in pictures if not picture.caption][:MOST]
+        since = time.time() - self._lifetime if self._lifetime is not None else 0
+        without = [
+            picture
+            for picture in pictures
+            if not picture.caption and picture.at >= since and picture.sha256 not in self._nothing
+        ][:MOST]
         if without and self._seconds:
             self._beside.offer(
                 "caption",
@@ -65,6 +79,7 @@ class Captioner:
             except (HistoryDamaged, PictureNotFound):
                 continue  # dropped or forgotten meanwhile
             try:
+                await self._beside.quiet(self._seconds)
                 async with asyncio.timeout(self._seconds):
                     said = await self._beside.ask(partial(describe, data))
             except Interrupted:
@@ -78,6 +93,10 @@ class Captioner:
                 return
             if caption := cleaned(said):
                 await self._history.save_caption(conversation, replace(picture, caption=caption))
+            else:  # it would say no more the next time
+                self._nothing[picture.sha256] = None
+                while len(self._nothing) > NOTHING:
+                    self._nothing.popitem(last=False)
 
 
 def cleaned(said: str) -> str:

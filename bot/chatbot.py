@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from bot.edits import AsyncEdits, Edits, answer_in
 from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Done, Event
+from bot.lines import NAME, SENDER, one_line
 from bot.portal import Events
 from bot.sent import SentPicture
 from bot.settings import Settings
@@ -77,7 +78,6 @@ class AsyncChatBot(AsyncEdits):
         end in time, ``TurnInFlight`` while this question is being answered under the same key,
         ``KeyReused`` when its key came with another question.
         """
-        from bot.lines import SENDER, one_line
         from bot.taking import name_by_key, take_turn
         from bot.turn_state import TurnState
 
@@ -177,7 +177,10 @@ class AsyncChatBot(AsyncEdits):
             )
         try:
             sent = [i if isinstance(i, SentPicture) else SentPicture(i) for i in images]
-            read = [await asyncio.to_thread(read_picture, s.picture, name=s.name) for s in sent]
+            read = [
+                await asyncio.to_thread(read_picture, s.picture, name=one_line(s.name, NAME))
+                for s in sent
+            ]
             return tuple(read), tuple(s.alt for s in sent)
         except PictureRefused as error:
             raise TurnError("load", str(error)) from error
