@@ -184,7 +184,8 @@ class PictureFetcher:
         """
         if len(url) > MAX_URL:
             raise FetchRefused(
-                f"{host or _NAMELESS}: a URL of {len(url)} characters, the most is {MAX_URL}; {_WAY_OUT}"
+                f"{host or _NAMELESS}: a URL of {len(url)} characters, the most is {MAX_URL};"
+                f" {_WAY_OUT}"
             )
         refused = FetchRefused(f"{host or _NAMELESS}: a URL that is malformed; {_WAY_OUT}")
         if "\\" in url or not url.isprintable() or any(map(str.isspace, url)):
