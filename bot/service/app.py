@@ -12,6 +12,8 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``jobs``       the taking in of uploaded files        bot/service/jobs.py
 - ``drawing``    how many pictures are drawn at once
 - ``streams``    turns that outlive their connection     bot/service/resuming.py
+- ``fetcher``    gets pictures from web addresses; None:
+                 they are not taken                       bot/service/fetching.py
 - ``cut``        set when open streams must end           bot/service/stopping.py
 - ``seen``       metrics, traces and the log              bot/service/seen.py
 """
@@ -51,6 +53,7 @@ from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, Re
 from bot.service.feedback import FeedbackGiven
 from bot.service.feedback_store import Feedback
 from bot.service.jobs import Jobs
+from bot.service.fetching import PictureFetcher
 from bot.service.keys import KeyStore
 from bot.service.library_schema import LibraryAsked
 from bot.service.limiting import Limiter
@@ -150,10 +153,13 @@ def _lifespan(settings: Settings) -> Any:
                 state.seen.failed,
             )
             state.streams = Streams(redis, serve.resume_seconds)
+            state.fetcher = PictureFetcher() if serve.fetch_pictures else None
             state.cut = stopping.cut
             yield
             await state.jobs.aclose()
             await state.streams.aclose()
+            if state.fetcher is not None:
+                await state.fetcher.aclose()
             if state.keys is not None:
                 await state.keys.aclose()
             await asyncio.to_thread(state.seen.close)

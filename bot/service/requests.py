@@ -22,6 +22,8 @@ from bot.service.problems import Problem, problem_of
 from bot.service.settings import ServeSettings
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: What whoever watches over the service asks, by whatever address it has
+_PROBES = frozenset({"/livez", "/readyz"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 #: Headers of every answer; the web page's own policy is in ``bot/service/page``
 HEADERS = {
@@ -95,7 +97,7 @@ class Gate:
         known = {*self._settings.hosts}
         if not self._settings.keys_on:
             known |= _LOOPBACK_NAMES | {self._settings.host}
-        if known and host not in known:
+        if known and host not in known and scope["path"] not in _PROBES:
             raise Problem(421, "bad-request", "the service is not known under this Host")
         origin = headers.get("origin")
         ours = (f"http://{host_and_port}", f"https://{host_and_port}")  # a proxy may end TLS
