@@ -52,8 +52,8 @@ from bot.service.bots import Bots
 from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
 from bot.service.feedback import FeedbackGiven
 from bot.service.feedback_store import Feedback
-from bot.service.jobs import Jobs
 from bot.service.fetching import PictureFetcher
+from bot.service.jobs import Jobs
 from bot.service.keys import KeyStore
 from bot.service.library_schema import LibraryAsked
 from bot.service.limiting import Limiter
