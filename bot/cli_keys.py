@@ -59,7 +59,7 @@ def add(
     ] = "",
     turns_per_day: Annotated[
         int | None,
-        typer.Option("--turns-per-day", help="Questions in 24 hours. The service's own, too."),
+        typer.Option("--turns-per-day", help="Questions in 24 hours; the service's own, too."),
     ] = None,
     expires: Annotated[
         str | None, typer.Option("--expires", help="When it ends: 90d, 12h. Never unless given.")
@@ -95,7 +95,7 @@ def add(
         _print_json(_describe(made) | {"key": token})
         return
     console = _console()
-    console.print(f"Key {name} of tenant {tenant}: {_opens(made)}.", markup=False)
+    console.print(f"Key {name} ({made.key_id}) of tenant {tenant}:", markup=False)
     console.print(f"\n{token}\n", markup=False, style="bold", soft_wrap=True)
     console.print("Keep it now: it is not shown again. Send it with every request, as")
     console.print("    Authorization: Bearer KEY", markup=False)
@@ -181,14 +181,6 @@ def _describe(key: "KeyInfo") -> dict[str, Any]:
     }
 
 
-def _opens(key: "KeyInfo") -> str:
-    """Return what a key may do, in words."""
-    if key.access is None:
-        return "nothing (damaged: revoke it)"
-    parts = [("reads", key.access.read), ("writes", key.access.write)]
-    return ", ".join(f"{verb} {' '.join(sorted(names))}" for verb, names in parts if names) or "-"
-
-
 def _print_list(console: "Console", found: "list[KeyInfo]") -> None:
     from rich.markup import escape
     from rich.table import Table
@@ -196,14 +188,15 @@ def _print_list(console: "Console", found: "list[KeyInfo]") -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("name", style="bold", overflow="fold")
     table.add_column("id", no_wrap=True)
-    for title in ("tenant", "libraries", "rate", "turns a day", "last used", "expires"):
+    for title in ("tenant", "reads", "writes", "rate", "turns/day", "used", "expires"):
         table.add_column(title, overflow="fold")
     for key in found:
-        cells = ["(damaged)", _plain(key.key_id), "", _opens(key), "", "", "", ""]
+        cells = ["(damaged)", _plain(key.key_id), *7 * ["-"]]
         if access := key.access:
-            turns = str(access.turns_per_day or "default")
-            cells = [access.name, key.key_id, access.tenant, _opens(key), access.rate or "default"]
-            cells += [turns, key.last_used or "never", _ends(key.expires)]
+            cells = [access.name, key.key_id, access.tenant]
+            cells += [" ".join(sorted(names)) or "-" for names in (access.read, access.write)]
+            cells += [access.rate or "default", str(access.turns_per_day or "default")]
+            cells += [key.last_used or "never", _ends(key.expires)]
         table.add_row(*map(escape, cells))
     console.print(table)
 
@@ -211,8 +204,9 @@ def _print_list(console: "Console", found: "list[KeyInfo]") -> None:
 def _ends(at: float | None) -> str:
     if at is None:
         return "never"
-    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-    return f"{day} (past)" if at <= time.time() else day
+    if at <= time.time():
+        return "is over"
+    return time.strftime("%Y-%m-%d", time.localtime(at))
 
 
 def _plain(text: str) -> str:

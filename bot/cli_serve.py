@@ -13,10 +13,15 @@ def add_command(app: typer.Typer) -> None:
 
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; beyond loopback keys are needed.")
+        str | None,
+        typer.Option(help="Address to listen on, 127.0.0.1 unless given; others need keys."),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on, 8000 unless given; 0 takes a free one.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer, 1 unless given.")
+    ] = None,
     library: Annotated[
         Path | None,
         typer.Option("--library", "-l", help="Folder of the library that is named default."),
@@ -38,6 +43,7 @@ def serve(
 
     For others, make each of them a key first: `bifocal keys add anna`, then
     `bifocal serve --host 0.0.0.0`. Stop it with Ctrl-C or SIGTERM; turns under way may end.
+    All other settings are in the table `serve` of bifocal.toml, or BIFOCAL_SERVE_… .
     """
     from bot.service.run import serve as run
     from bot.service.run import to_environment
@@ -52,4 +58,4 @@ def serve(
             "model": model,
         }
     )
-    run(Settings.usual(), lambda url: typer.echo(f"Bifocal is at {url}", err=True))
+    run(Settings.usual(), lambda line: typer.echo(line, err=True))

@@ -3,6 +3,7 @@
 BifocalError
 ├── SettingsError        a setting has a value that cannot be used
 ├── AccessError          a key, or its name, tenant, libraries or rate, cannot be used
+├── FetchRefused         a picture was not fetched (bot/service/fetching.py)
 ├── ModelError           the model that writes answers cannot be loaded or failed
 │   └── ModelBusy        it has too much to do; ``retry_after`` says when to ask again
 └── TurnError            one step of a turn failed; ``stage`` names it

@@ -85,13 +85,15 @@ class Referred:
     """A phrase of the question that points at pictures of the conversation, and what it meant.
 
     ``pictures`` are their lasting numbers; when not ``sure``, those it might have meant. ``shown``
-    are those of them whose pixels were put before the model.
+    are those of them whose pixels were put before the model. ``carried``: the phrase points at none
+    ("it"), and they are those of the turn before.
     """
 
     phrase: str
     pictures: tuple[int, ...]
     sure: bool = True
     shown: tuple[int, ...] = ()
+    carried: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -100,6 +102,7 @@ class Referred:
             "pictures": list(self.pictures),
             "sure": self.sure,
             "shown": list(self.shown),
+            "carried": self.carried,
         }
 
 
@@ -111,9 +114,9 @@ class Answer:
     and says which words of the question meant which pictures. ``timings`` are milliseconds
     by step of the turn, and ``"total"``. ``found`` is false when the answer says that nothing in
     the sources answers. ``searched`` is what was searched for where earlier turns were needed to
-    understand the question, and who made that of it. ``usage`` are the model's tokens where it says
-    them: ``"input"``, ``"output"``, and of the input ``"cached"``. ``media`` fetches a cited picture while the
-    bot is open; without it an answer shows its words only.
+    understand the question, and who made that of it. ``usage`` are the model's tokens, where it
+    says them: ``"input"``, ``"output"``, and of the input ``"cached"``. ``media`` fetches a cited
+    picture while the bot is open; without it an answer shows its words only.
     """
 
     text: str

@@ -4,9 +4,11 @@ What the words say is read by ``memory.recall``; this knows which of the picture
 the turn before was about. Knows nothing of retrieval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bot.ask_back import chosen, pending
+from memory.carrying import carried
 from memory.messages import Conversation, PictureRef, Turn
 from memory.recall import Reference, refer
 
@@ -23,31 +25,52 @@ def pictures_meant(
     Where pictures came with the question, "this picture" is one of them, a number or a name may be
     any, and "the last picture" is the last one before. ``offered`` were shown by earlier answers.
     Where the turn before asked which picture was meant, and this says it, what is asked is the
-    question that has been waiting.
+    question that has been waiting. Where nothing points at a picture, but the words lean on
+    something unnamed ("what colour is it?"), the pictures of the last turn are carried on.
     """
     asking = pending(conversation.turns)
     if asking is not None and not new:
         reference = chosen(question, asking, conversation.pictures)
         if reference is not None:
             return asking.question, reference
+    spoken = spoken_of(conversation.turns)
     meant = refer(
         question,
         [*conversation.pictures, *new],
-        spoken=spoken_of(conversation.turns),
+        spoken=spoken,
         new=[p.number for p in new],
         offered=offered,
         asker=asker,
     )
     if new and not (meant.numbers or meant.ambiguous):
         return question, Reference()
+    if not new and not meant.found:
+        return question, carried(question, spoken, conversation.pictures)
     return question, meant
 
 
 def spoken_of(turns: Sequence[Turn]) -> tuple[int, ...]:
-    """Return the numbers of the pictures that the last turn was about."""
+    """Return the numbers of the pictures that the last turn was about: those that came with it or
+    were looked at again, those that its words meant, else those that its answer rests on."""
     if not turns:
         return ()
-    return turns[-1].question.pictures or turns[-1].answer.pictures
+    last = turns[-1]
+    meant = [*last.question.pictures]
+    for one in _maps(last.ledger.get("references")):
+        if one.get("sure") or one.get("carried"):
+            meant.extend(_numbers(one.get("pictures")))
+    cited = [citation.get("picture") for citation in _maps(last.citations)]
+    return (
+        tuple(dict.fromkeys(meant)) or last.answer.pictures or tuple(dict.fromkeys(_numbers(cited)))
+    )
+
+
+def _maps(values: Any) -> list[Mapping[str, Any]]:
+    return [v for v in values if isinstance(v, Mapping)] if isinstance(values, list | tuple) else []
+
+
+def _numbers(values: Any) -> list[int]:
+    return [n for n in values if isinstance(n, int)] if isinstance(values, list | tuple) else []
 
 
 def absent(reference: Reference, dropped: Sequence[int]) -> list[str]:

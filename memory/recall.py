@@ -36,13 +36,15 @@ from memory.phrases import IDLE, Pointer, language
 class Found:
     """One phrase, and the numbers that it names; when not ``sure``, those it may name.
 
-    ``named`` are the lasting numbers that its words say, whether or not there are such pictures.
+    ``named`` are the lasting numbers that its words say, whether or not there are such pictures;
+    of one that was ``carried`` on from the last turn (``memory/carrying.py``), those of that turn.
     """
 
     phrase: str
     numbers: tuple[int, ...]
     sure: bool = True
     named: tuple[int, ...] = ()
+    carried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ class Reference:
     ambiguous: tuple[int, ...] = ()
     phrase: str = ""
     found: tuple[Found, ...] = ()
+
+    @property
+    def carried(self) -> bool:
+        """Whether nothing points at these pictures, and they are the last turn's."""
+        return any(one.carried for one in self.found)
 
 
 def refer(

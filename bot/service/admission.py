@@ -5,7 +5,7 @@ Knows nothing of HTTP beyond the problem that it raises.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from bot.service.problems import Problem
@@ -15,7 +15,13 @@ from bot.service.stopping import Stopping
 class Admission:
     """A bounded queue before the turns. Belongs to one event loop."""
 
-    def __init__(self, at_once: int, waiting: int, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        at_once: int,
+        waiting: int,
+        stopping: Stopping,
+        changed: Callable[["Admission"], None] = lambda _: None,
+    ) -> None:
         self._slots = asyncio.Semaphore(at_once)
         self._at_once, self._most = at_once, waiting
         self.waiting = 0  #: turns that wait
@@ -23,6 +29,7 @@ class Admission:
         self.refused = 0  #: turns that were sent away so far
         self._usual = 1.0  #: seconds that a turn took lately
         self._stopping = stopping
+        self._changed = changed  #: told whenever the counts are others
 
     @property
     def stopping(self) -> bool:
@@ -40,16 +47,20 @@ class Admission:
             told = f"{self.running} turns are under way and {self.waiting} wait; ask again later"
             raise Problem(503, "overloaded", told, retry_after=self.retry_after)
         self.waiting += 1
+        self._changed(self)
         try:
             await self._slots.acquire()
         finally:
             self.waiting -= 1
+            self._changed(self)
         self.running += 1
+        self._changed(self)
         began = time.monotonic()
         try:
             yield
         finally:
             self.running -= 1
+            self._changed(self)
             self._usual += 0.1 * (time.monotonic() - began - self._usual)
             self._slots.release()
 

@@ -12,6 +12,8 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``jobs``       the taking in of uploaded files        bot/service/jobs.py
 - ``drawing``    how many pictures are drawn at once
 - ``streams``    turns that outlive their connection     bot/service/resuming.py
+- ``fetcher``    gets pictures from web addresses; None:
+                 they are not taken                       bot/service/fetching.py
 - ``cut``        set when open streams must end           bot/service/stopping.py
 - ``seen``       metrics, traces and the log              bot/service/seen.py
 """
@@ -50,6 +52,7 @@ from bot.service.bots import Bots
 from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
 from bot.service.feedback import FeedbackGiven
 from bot.service.feedback_store import Feedback
+from bot.service.fetching import PictureFetcher
 from bot.service.jobs import Jobs
 from bot.service.keys import KeyStore
 from bot.service.library_schema import LibraryAsked
@@ -136,7 +139,9 @@ def _lifespan(settings: Settings) -> Any:
             state.bots, state.redis = bots, redis
             state.keys = KeyStore(redis) if serve.keys_on else None
             state.limiter = Limiter(redis, serve.rate, serve.turns_per_day) if state.keys else None
-            state.admission = Admission(serve.turns_at_once, serve.turns_waiting, stopping)
+            state.admission = Admission(
+                serve.turns_at_once, serve.turns_waiting, stopping, state.seen.metrics.queue
+            )
             state.uploads = Uploads(redis)
             state.feedback = Feedback(redis, settings.turns_ttl)
             state.drawing = asyncio.Semaphore(2)
@@ -148,12 +153,16 @@ def _lifespan(settings: Settings) -> Any:
                 state.seen.failed,
             )
             state.streams = Streams(redis, serve.resume_seconds)
+            state.fetcher = PictureFetcher() if serve.fetch_pictures else None
             state.cut = stopping.cut
             yield
             await state.jobs.aclose()
             await state.streams.aclose()
+            if state.fetcher is not None:
+                await state.fetcher.aclose()
             if state.keys is not None:
                 await state.keys.aclose()
+            await asyncio.to_thread(state.seen.close)
 
     return lifespan
 

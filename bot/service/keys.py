@@ -96,7 +96,8 @@ class KeyStore:
         self._now = now
         self._good: OrderedDict[str, tuple[float, Record]] = OrderedDict()  #: by SHA-256
         self._bad: OrderedDict[str, float] = OrderedDict()
-        self._damaged: set[str] = set()
+        self._revoked: set[str] = set()  #: by this process; an answer may still be on its way
+        self._damaged: set[str] = set()  #: told about
         self._noted: dict[str, float] = {}
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -166,27 +167,28 @@ class KeyStore:
     async def revoke(self, id_or_name: str) -> KeyInfo:
         """Remove a key and return what it was; here it ends at once, elsewhere within ``MEMORY``.
 
-        Raises ``AccessError`` when there is none of that id or name.
+        The key itself will do, too, and is not repeated in an error. Raises ``AccessError`` when
+        there is none.
         """
-        for key in await self.list():
-            if id_or_name in (key.key_id, key.access.name if key.access else None):
-                break
-        else:
-            raise AccessError(
-                f"key {id_or_name[:64]!r}: there is none of that name or id; see: bifocal keys list"
-            )
+        whole = _TOKEN.fullmatch(id_or_name)
+        sought = whole[1] if whole else id_or_name
 
-        async def work(client: Any) -> None:
+        async def work(client: Any) -> bool:
             async with client.pipeline(transaction=True) as pipe:
                 pipe.hdel(KEYS, key.key_id)
                 pipe.hdel(USED, key.key_id)
-                await pipe.execute()
+                removed, _ = await pipe.execute()
+                return bool(removed)
 
-        await self._redis.write(work)
-        for digest, (_, record) in list(self._good.items()):
-            if record.access.key_id == key.key_id:
-                del self._good[digest]
-        return key
+        for key in await self.list():
+            named = sought in (key.key_id, key.access.name if key.access else None)
+            if named and await self._redis.write(work):
+                self._revoked.add(key.key_id)
+                return key
+        shown = sought[:11] + "…" if sought.startswith("bf_") else sought[:64]
+        raise AccessError(
+            f"key {shown!r}: there is none of that name or id; see: bifocal keys list"
+        )
 
     async def check(self, token: str) -> Access | None:
         """Return what a key opens; ``None`` for one that is malformed, unknown, revoked, expired
@@ -201,7 +203,9 @@ class KeyStore:
         if record is None or until <= asked:
             record = await self._look_up(found[1], digest)
             self._remember(digest, record, asked + MEMORY)
-        if record is None or (record.expires is not None and record.expires <= self._now()):
+        if record is None or record.access.key_id in self._revoked:
+            return None
+        if record.expires is not None and record.expires <= self._now():
             return None
         self._note(record.access.key_id)
         return record.access

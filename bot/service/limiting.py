@@ -37,7 +37,8 @@ Which = Literal["rate", "turns"]
 class Verdict:
     """Whether something is allowed. ``limit`` and ``remaining`` are ``None`` without a limit.
 
-    ``reset_seconds`` says when more is allowed again; at least 1 where it was refused.
+    ``reset_seconds`` says when there is more again, at the earliest: 1 or more where there is a
+    limit, 0 where there is none.
     """
 
     allowed: bool
@@ -103,7 +104,8 @@ class Limiter:
         async def work(_: Redis) -> Verdict:
             allowed = await limiter.hit(item, *names, cost=cost)
             ends, left = await limiter.get_window_stats(item, *names)
-            seconds = max(0 if allowed else 1, math.ceil(ends - time.time()))
+            # the library says 0 in the first millisecond of a sliding window
+            seconds = max(1, math.ceil(ends - time.time()))
             return Verdict(allowed, item.amount, left, seconds, which)
 
         return await self._redis.write(work)

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.errors import KNOWN_ERRORS
 from bot.service.problems import Problem
@@ -27,7 +27,7 @@ _FRAMES = 12  #: places of an unexpected error that are told, the last ones
 
 def set_up(level: str) -> None:
     """Write the log of this process to stderr, the web server's own lines in the same form."""
-    shared = [
+    shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -54,6 +54,7 @@ def set_up(level: str) -> None:
         logger.handlers = [handler] if name != "uvicorn.error" else []
         logger.propagate = name == "uvicorn.error"
         logger.setLevel(level.upper())
+    logging.getLogger().handlers = [handler]  # what other libraries warn of, in the same form
 
 
 def tell(event: str, *, level: str = "info", error: BaseException | None = None, **of: Any) -> None:
@@ -88,7 +89,7 @@ def _without_words(logger: WrappedLogger, method: str, event: EventDict) -> Even
     """Tell another library's error as ours are told: its traceback may quote what was sent."""
     record = event.get("_record")
     info = getattr(record, "exc_info", None)
-    if isinstance(info, tuple) and isinstance(info[1], BaseException):
+    if record is not None and isinstance(info, tuple) and isinstance(info[1], BaseException):
         event.update(told_of(info[1]))
         event["event"] = "unexpected"
         event.pop("exc_info", None)

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -18,7 +19,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from bot.errors import TurnError
 from bot.events import Done, Event, EvidenceFound, Notice, Token
@@ -30,33 +31,44 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"  #: the variable that names the folder of se
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
+_Labels = tuple[str, ...]
+
+
 class Metrics:
     """The counters of one process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        of = {"namespace": "bifocal", "registry": self._registry}
-        self.requests = Counter(
-            "requests", "Requests by route and status", ["method", "route", "status"], **of
+        self.requests = self._counter(
+            "requests", "Requests by route and status", ("method", "route", "status")
         )
-        self.seconds = Histogram(
-            "request_seconds", "From request to the end of its answer", ["route"],
-            buckets=_SECONDS, **of,
-        )  # fmt: skip
-        self.turns = Counter("turns", "Turns by how they ended", ["outcome"], **of)
-        self.first_token = Histogram(
-            "first_token_seconds", "From a turn's beginning to its first words",
-            buckets=_SECONDS, **of,
-        )  # fmt: skip
-        self.stages = Histogram(
-            "stage_seconds", "What the steps of a turn took", ["stage"], buckets=_SECONDS, **of
+        self.seconds = self._histogram("request_seconds", "Until the answer is out", ("route",))
+        self.turns = self._counter("turns", "Turns by how they ended", ("outcome",))
+        self.first_token = self._histogram("first_token_seconds", "Until a turn's first words")
+        self.stages = self._histogram("stage_seconds", "What the steps of a turn took", ("stage",))
+        self.tokens = self._counter("tokens", "Tokens that models read and wrote", ("direction",))
+        self.cached = self._counter("cached_tokens", "Tokens of prompts that were known before")
+        self.notices = self._counter("notices", "What turns left out, shrank or did not understand")
+        self.evidence = self._counter("evidence", "Pieces of evidence that turns found")
+        self._running = self._gauge("turns_running", "Turns under way")
+        self._waiting = self._gauge("turns_waiting", "Turns that wait")
+
+    def _counter(self, name: str, told: str, labels: _Labels = ()) -> Counter:
+        return Counter(name, told, labels, namespace="bifocal", registry=self._registry)
+
+    def _gauge(self, name: str, told: str) -> Gauge:
+        return Gauge(
+            name,
+            told,
+            namespace="bifocal",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
-        self.tokens = Counter("tokens", "Tokens that models read and wrote", ["direction"], **of)
-        self.cached = Counter("cached_tokens", "Tokens of prompts that were known before", **of)
-        self.notices = Counter("notices", "What turns left out, shrank or did not understand", **of)
-        self.evidence = Counter("evidence", "Pieces of evidence that turns found", **of)
-        self._running = Gauge("turns_running", "Turns under way", multiprocess_mode="livesum", **of)
-        self._waiting = Gauge("turns_waiting", "Turns that wait", multiprocess_mode="livesum", **of)
+
+    def _histogram(self, name: str, told: str, labels: _Labels = ()) -> Histogram:
+        return Histogram(
+            name, told, labels, namespace="bifocal", registry=self._registry, buckets=_SECONDS
+        )
 
     def queue(self, admission: Admission) -> None:
         """Note how long the queue is."""
@@ -67,9 +79,17 @@ class Metrics:
         """Return all counters, of all processes, as Prometheus reads them."""
         if not os.environ.get(FOLDER):
             return generate_latest(self._registry)
+        self._bury()
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    def _bury(self) -> None:
+        """Count no more what is under way in processes that are no longer there."""
+        for path in Path(os.environ[FOLDER]).glob("gauge_live*_*.db"):
+            pid = path.stem.rpartition("_")[2]
+            if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
+                mark_process_dead(int(pid))  # type: ignore[no-untyped-call]
 
     async def counted(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """Pass a turn's events on, and count what they tell."""

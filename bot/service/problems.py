@@ -16,7 +16,7 @@ from memory import errors as history
 from retrievers.errors import PictureRefused, RetrievalError, SourceRefused
 
 MEDIA_TYPE = "application/problem+json"
-TYPES = "https://bifocal.invalid/problems/"
+TYPES = "urn:bifocal:problem:"
 RETRY = 2  #: seconds after which a client may ask again, where nothing better is known
 
 _TITLES = {

@@ -16,11 +16,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.service.access import OPEN, Access
+from bot.service.intake import Intake
 from bot.service.logs import REQUEST
 from bot.service.problems import Problem, problem_of
 from bot.service.settings import ServeSettings
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: What whoever watches over the service asks, by whatever address it has
+_PROBES = frozenset({"/livez", "/readyz"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 #: Headers of every answer; the web page's own policy is in ``bot/service/page``
 HEADERS = {
@@ -48,6 +51,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, eyes: Eyes, inner: FastAPI) -> None:
         self._app, self._settings, self._eyes = app, settings, eyes
+        self._intake = Intake(settings)
         self.inner = inner  #: the application whose routes stand behind all layers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +79,8 @@ class Gate:
 
         try:
             self._check(scope, headers)
-            await self._app(scope, self._capped(scope, headers, receive), sending)
+            with self._intake.request(scope, receive) as receiving:
+                await self._app(scope, receiving, sending)
         except Exception as error:  # nothing gets out but a problem document
             self._eyes.failed(error)
             if status == 0:
@@ -87,44 +92,18 @@ class Gate:
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse names and origins that are not ours: without keys, the browser of whoever sits at
         this machine must not be talked into asking for others."""
-        host = re.sub(r":\d{1,5}$", "", headers.get("host", "").lower())
+        host_and_port = headers.get("host", "").lower()
+        host = re.sub(r":\d{1,5}$", "", host_and_port)
         known = {*self._settings.hosts}
         if not self._settings.keys_on:
             known |= _LOOPBACK_NAMES | {self._settings.host}
-        if known and host not in known:
+        if known and host not in known and scope["path"] not in _PROBES:
             raise Problem(421, "bad-request", "the service is not known under this Host")
         origin = headers.get("origin")
-        ours = f"{scope['scheme']}://{headers.get('host', '')}"
-        if origin and origin != ours and origin not in self._settings.origins:
+        ours = (f"http://{host_and_port}", f"https://{host_and_port}")  # a proxy may end TLS
+        if origin and origin.lower() not in ours and origin not in self._settings.origins:
             raise Problem(403, "forbidden-origin", "pages of this origin may not call the service;"
                           " the setting serve.origins allows them")  # fmt: skip
-
-    def _capped(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
-        """Return ``receive`` with a cap on the body's bytes and on the wait for each piece."""
-        uploads = scope["path"].startswith("/v1/sources")
-        most = self._settings.upload_bytes if uploads else self._settings.body_bytes
-        too_large = Problem(413, "too-large", f"a request has {most:,} bytes at most")
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length[:20]) > most:
-            raise too_large
-        seen, whole = 0, False
-
-        async def receiving() -> Message:
-            nonlocal seen, whole
-            if whole:  # what comes now is only that the client left
-                return await receive()
-            try:
-                async with asyncio.timeout(self._settings.read_seconds):
-                    message = await receive()
-            except TimeoutError:
-                raise Problem(408, "slow", "the request did not arrive in time") from None
-            whole = not message.get("more_body", False)
-            seen += len(message.get("body", b""))
-            if seen > most:
-                raise too_large
-            return message
-
-        return receiving
 
 
 async def who(request: Request) -> Access:

@@ -6,6 +6,7 @@ Knows nothing of how any of them is written.
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from bot.service.requests import Who
 from bot.service.traces import Traces
 
 router = APIRouter(tags=["health"])
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 class Seen:
@@ -34,8 +36,14 @@ class Seen:
             events = self._traces.traced(events)
         return self._logged(self.metrics.counted(events))
 
+    def close(self) -> None:
+        """Send the spans that are left; takes seconds at most: work for a thread."""
+        if self._traces is not None:
+            self._traces.close()
+
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log a request; ``route`` is its pattern, empty where none fits."""
+        method = method if method in METHODS else "other"  # anybody may invent one
         self.metrics.requests.labels(method, route or "none", str(status)).inc()
         self.metrics.seconds.labels(route or "none").observe(seconds)
         quiet = route in ("/livez", "/readyz", "/metrics")
@@ -66,7 +74,9 @@ class Seen:
             raise
 
     def _tell(self, answer: Answer, seconds: float) -> None:
-        content = {"question": answer.question, "answer": answer.text} if self._content else {}
+        content: dict[str, Any] = {}
+        if self._content:
+            content = {"question": answer.question, "answer": answer.text}
         logs.tell(
             "turn",
             ms=round(seconds * 1000, 1),
@@ -84,5 +94,4 @@ class Seen:
 async def metrics(request: Request, access: Who) -> Response:
     """Tell Prometheus what was counted; with keys on it needs one."""
     seen: Seen = request.app.state.seen
-    seen.metrics.queue(request.app.state.admission)
     return Response(seen.metrics.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -36,6 +36,12 @@ class ServeSettings(BaseModel):
     """Turns that a process works at; more wait."""
     turns_waiting: int = Field(default=64, ge=0, le=10_000)
     """Turns that wait at most in a process; more are told to come again (503)."""
+    connections: int = Field(default=2048, ge=1, le=100_000)
+    """Connections that a process holds at most; more are closed at once (503)."""
+    requests_at_once: int = Field(default=512, ge=1, le=100_000)
+    """Requests that a process has open at most; more are told to come again (503)."""
+    bodies_bytes: int = Field(default=512 * MB, ge=1024)
+    """Bytes of requests that a process holds at once, at most; more are told to come again."""
     body_bytes: int = Field(default=64 * MB, ge=1024)
     """Bytes of a request at most."""
     upload_bytes: int = Field(default=256 * MB, ge=1024)

@@ -16,12 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bot.service.problems import Problem, problem_of
+from bot.service.problems import RETRY, Problem, problem_of
 
 T = TypeVar("T")
 
 PING = 15.0  #: seconds of silence after which a comment is sent, so that proxies keep the line
 Frames = AsyncGenerator[bytes, None]
+
+
+def _stopped() -> Problem:
+    return Problem(503, "stopping", "the service was stopped; ask again", retry_after=RETRY)
 
 
 class ClientGone(Exception):
@@ -41,21 +45,23 @@ async def gone(receive: Receive) -> None:
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Return what ``work`` returns; it is cancelled when the client leaves (``ClientGone``).
+    """Return what ``work`` returns; it is cancelled when the client leaves (``ClientGone``), and
+    when the service stops before it is through (a problem of status 503).
 
     The request's body must have been read.
     """
     doing = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(gone(request.receive))
+    stopping = asyncio.ensure_future(request.app.state.cut.wait())
     try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({doing, leaving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
-            raise ClientGone
+            raise ClientGone if leaving.done() else _stopped()
         return doing.result()
     finally:
-        leaving.cancel()
-        doing.cancel()
-        await asyncio.wait({doing, leaving})
+        for task in (doing, leaving, stopping):
+            task.cancel()
+        await asyncio.wait({doing, leaving, stopping})
         if not doing.cancelled():
             doing.exception()  # seen
 
@@ -114,9 +120,8 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _say_stopped(self, scope: Scope, send: Send) -> None:
-        stopped = Problem(503, "stopping", "the service was stopped; ask again")
         with suppress(OSError, TimeoutError):
-            await self._say(scope, send, stopped)
+            await self._say(scope, send, _stopped())
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _say(self, scope: Scope, send: Send, problem: Problem) -> None:

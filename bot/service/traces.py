@@ -46,7 +46,8 @@ class Traces:
             raise SettingsError(
                 f"{ENDPOINT[0]} is set, and traces need a package: pip install 'bifocal[otel]'"
             ) from error
-        provider = TracerProvider(resource=Resource.create({"service.name": "bifocal"}))
+        name = os.environ.get("OTEL_SERVICE_NAME") or "bifocal"
+        provider = TracerProvider(resource=Resource.create({"service.name": name}))
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         return cls(provider)
 

@@ -18,6 +18,7 @@ from bot.service.bodies import File, from_base64, read_either
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.requests import Who, within
 from bot.service.schema import AnswerOut, ProblemOut, TurnAsked, body
+from bot.service.seen import Seen
 from bot.service.streams import EventStream, frame, held, unless_gone
 from bot.taking import name_by_key
 
@@ -85,8 +86,10 @@ async def take_turn(request: Request, access: Who, key: Key = None) -> Response:
         name_by_key(scoped) if scoped else f"c-{secrets.token_hex(6)}"
     )
 
+    seen: Seen = request.app.state.seen
+
     def events() -> AsyncGenerator[Event, None]:
-        return request.app.state.seen.turn(
+        return seen.turn(
             bot.stream(
                 asked.text,
                 images=pictures,

@@ -56,13 +56,15 @@ def demo_library(_demo_library: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def open_bot(demo_library: Path) -> OpenBot:
     """Open a bot over the demo's library. ``model`` may be any LangChain chat model,
-    ``model_name`` one that the settings can name."""
+    ``model_name`` one that the settings can name. Captions are written only where a test gives
+    ``caption_seconds``: most count what a model is asked."""
 
     @asynccontextmanager
     async def opened(
         model: BaseChatModel | None = None, *, model_name: str | None = None, **changes: Any
     ) -> AsyncIterator[AsyncChatBot]:
         named: dict[str, Any] = {"model": model_name} if model_name else {}
+        changes = {"caption_seconds": 0, **changes}
         async with ChatBot.aopen(demo_library, **named, **changes) as bot:
             if model is not None:
                 parts = replace(
@@ -83,6 +85,9 @@ class AsideChat(BaseChatModel):
 
     reads_evidence: ClassVar[bool] = False
     context_tokens: int = 8192
+    pictures: bool = False  #: it sees them
+    max_pictures: int = 8
+    picture_tokens: int = 100
     says: str = "Aye."
     asides: dict[str, Any] = Field(default_factory=dict)
     asked: list[str] = Field(default_factory=list)  #: texts of asides

@@ -44,7 +44,7 @@ def place(
 def test_the_pages_python_runs_as_it_stands_there(capsys: pytest.CaptureFixture[str]) -> None:
     """Every example, in the order of the page; what was said in one is known in the next."""
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.S | re.M)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict[str, object] = {"__name__": "page"}
     printed = []
     try:
@@ -60,7 +60,7 @@ def test_the_pages_python_runs_as_it_stands_there(capsys: pytest.CaptureFixture[
         for name in ("bot", "model"):
             if name in names:
                 names[name].close()  # type: ignore[attr-defined]
-    with_bot, with_history, with_graph = printed
+    with_bot, _, with_history, with_graph = printed
     assert "How tall is this? (1,) ->" in with_bot
     assert re.search(r"^1 lighthouse\.jpg \d+ \d+", with_bot, re.M)
     assert "skerrin A trip to Skerrin 2 1" in with_bot

@@ -1,10 +1,16 @@
 """The service, really listening on a loopback port, and clients that talk to it over HTTP."""
 
 import asyncio
+import json
+import os
+import re
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,7 @@ from langchain_core.language_models import BaseChatModel
 from bot import Settings
 from bot.service.app import create_app
 from bot.service.keys import KeyStore
+from bot.service.run import configured
 from bot.service.shared_redis import SharedRedis
 
 Serve = Callable[..., "AbstractAsyncContextManager[Served]"]
@@ -52,13 +59,7 @@ def serve(demo_library: Path, tmp_path: Path) -> Serve:
             bound.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
             app = create_app(settings)
-            config = uvicorn.Config(
-                app,
-                log_config=None,
-                lifespan="on",
-                timeout_graceful_shutdown=max(1, round(settings.serve.grace_seconds)),
-            )
-            server = uvicorn.Server(config)
+            server = uvicorn.Server(configured(app, settings.serve))
             running = asyncio.create_task(server.serve([bound]))
             while not server.started:
                 await asyncio.sleep(0.01)
@@ -89,3 +90,135 @@ def refused() -> Callable[[httpx.Response, int], dict[str, Any]]:
         return told
 
     return check
+
+
+@dataclass
+class Running:
+    """A ``bifocal serve`` of its own: its address, a client, its process, and where its log is."""
+
+    url: str
+    client: httpx.AsyncClient
+    process: asyncio.subprocess.Process
+    log: Path
+
+    async def stop(self) -> float:
+        """Send SIGTERM and wait for the end; return the seconds that it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(120):
+            await self.process.wait()
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def run_service(demo_library: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Run ``bifocal serve`` over the demo's library: ``async with run_service("--workers", "2",
+    BIFOCAL_…="…") as running``."""
+
+    @asynccontextmanager
+    async def run(*options: str, **environment: str) -> AsyncIterator[Running]:
+        log = tmp_path / f"log-{time.monotonic_ns()}"
+        command = [sys.executable, "-m", "bot", "serve", "--port", "0", "-l", str(demo_library)]
+        given = {"BIFOCAL_MODEL": "extractive"}
+        given["BIFOCAL_SERVE_LIBRARIES"] = str(tmp_path / "libraries")
+        with log.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *command, *options, stderr=out, env={**os.environ, **given, **environment}
+            )
+        try:
+            async with asyncio.timeout(60):
+                while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
+                    assert process.returncode is None, log.read_text()
+                    await asyncio.sleep(0.02)
+            async with httpx.AsyncClient(base_url=found[0], timeout=60, trust_env=False) as client:
+                async with asyncio.timeout(60):
+                    while not await _ready(client):  # noqa: ASYNC110 - another process
+                        await asyncio.sleep(0.02)
+                yield Running(found[0], client, process, log)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                async with asyncio.timeout(120):
+                    await process.wait()
+
+    return run
+
+
+async def _ready(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/readyz")).is_success
+    except httpx.TransportError:
+        return False
+
+
+@dataclass
+class Dribble:
+    """A model's server that says one word after another for as long as it is read; for questions
+    with "briefly" in them only three."""
+
+    url: str = ""
+    begun: int = 0
+    ended: int = 0  #: answers that are no longer written
+    keys: set[str] = field(default_factory=set)  #: what came as ``Authorization``
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        """Answer ``/v1/chat/completions``, streaming; see ASGI."""
+        assert scope["type"] == "http"
+        self.keys |= {
+            value.decode() for name, value in scope["headers"] if name == b"authorization"
+        }
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        asked = json.loads(body)["messages"][-1]["content"]
+        words = 3 if "briefly" in json.dumps(asked) else 10**6
+        self.begun += 1
+        head = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        leaving = asyncio.ensure_future(receive())
+        try:
+            for number in range(words):
+                told = {"role": "assistant", "content": f"w{number} "}
+                await self._say(send, {"index": 0, "delta": told, "finish_reason": None})
+                await asyncio.wait({leaving}, timeout=0.02)
+                if leaving.done():
+                    return
+            await self._say(send, {"index": 0, "delta": {}, "finish_reason": "stop"})
+            done = b"data: [DONE]\n\n"
+            await send({"type": "http.response.body", "body": done, "more_body": False})
+        finally:
+            leaving.cancel()
+            self.ended += 1
+
+    async def _say(self, send: Callable[[Any], Awaitable[None]], choice: dict[str, Any]) -> None:
+        chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "x"}
+        data = f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n".encode()
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+@pytest.fixture
+async def dribble() -> AsyncIterator[Dribble]:
+    """A model's server that answers slowly, on a free loopback port."""
+    state = Dribble()
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        state.url = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+        config = uvicorn.Config(
+            state,  # type: ignore[arg-type]
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server.serve([bound]))
+        while not server.started:  # noqa: ASYNC110 - it knows no event
+            await asyncio.sleep(0.01)
+        yield state
+        server.should_exit = True
+        await running

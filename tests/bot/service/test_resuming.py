@@ -123,7 +123,7 @@ async def test_a_resumable_turn_can_be_ended_from_any_process(
             client = other.client if elsewhere else served.client
             ended = await client.delete(answer.headers["location"].removesuffix("/events"))
             assert ended.status_code == 204
-            assert (await read(lines, 9))[-1][2]["problem"]["type"].endswith("/ended")
+            assert (await read(lines, 9))[-1][2]["problem"]["type"].endswith(":ended")
         await until(lambda: slow.ended)
 
 

@@ -1,0 +1,96 @@
+"""SIGTERM drains: row 24. A few rounds in the ordinary run; fifty with ``BIFOCAL_FULL=1``."""
+
+import asyncio
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROUNDS = 50 if os.environ.get("BIFOCAL_FULL") else 4
+GRACE = 1  #: seconds
+
+
+async def last_event(client: httpx.AsyncClient, body: dict[str, Any], begun: asyncio.Event) -> str:
+    """Ask, and return the kind of the last event that comes, or the status of what is none."""
+    last = ""
+    async with client.stream("POST", "/v1/turns", json=body) as answer:
+        if not answer.headers["content-type"].startswith("text/event-stream"):
+            await answer.aread()
+            return str(answer.status_code)
+        async for line in answer.aiter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                last = value
+                if value == "token":
+                    begun.set()
+    return last
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Return the commands of processes that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(folder) in command:
+            found.append(command)
+    return found
+
+
+@pytest.mark.timeout(ROUNDS * 60)
+async def test_a_service_that_is_stopped_ends_every_stream_with_a_word_and_leaves_nothing_behind(
+    run_service: Any, dribble: Any, demo_library: Path
+) -> None:
+    """One process and two by turns; streams that would never end, one that does, one that goes on
+    without its client, a turn that is not streamed, and connections that do nothing."""
+    chance, spent = random.Random(24), []
+    for number in range(ROUNDS):
+        options = ("--workers", "2") if number % 2 else ()
+        async with run_service(
+            *options,
+            BIFOCAL_MODEL="openai:x",
+            BIFOCAL_MODEL_URL=dribble.url,
+            BIFOCAL_MODEL_KEY="k",
+            BIFOCAL_SERVE_GRACE_SECONDS=str(GRACE),
+        ) as running:
+            begun = [asyncio.Event() for _ in range(4)]
+            stream = {"text": "Tell me all", "stream": True}
+            asked = [
+                asyncio.create_task(last_event(running.client, body, event))
+                for body, event in zip(
+                    [stream, stream, {**stream, "resumable": True}, {"text": "Tell me all"}],
+                    begun,
+                    strict=True,
+                )
+            ]
+            port = int(running.url.rpartition(":")[2])
+            idle, half = (socket.create_connection(("127.0.0.1", port)) for _ in range(2))
+            with idle, half:
+                half.sendall(b"POST /v1/turns HTTP/1.1\r\nHost: loc")
+                async with asyncio.timeout(60):
+                    await asyncio.gather(*(event.wait() for event in begun[:3]))
+                brief = {"text": "Tell me briefly", "stream": True}
+                asked.append(
+                    asyncio.create_task(last_event(running.client, brief, asyncio.Event()))
+                )
+                await asyncio.sleep(chance.random() / 4)
+                spent.append(await running.stop())
+                for connection in (idle, half):
+                    connection.settimeout(30)
+                    assert connection.recv(100) == b""
+            ends = [await task for task in asked]
+            assert ends[:4] == ["error", "error", "error", "503"], running.log.read_text()
+            assert ends[4] in ("done", "error", "503")
+            assert running.process.returncode == 0
+            assert "Traceback" not in running.log.read_text()
+        assert processes_of(demo_library) == []
+    assert max(spent) < 30  # against hanging; the figure is what counts
+    told = f"{ROUNDS} stops, {GRACE} s of grace: {min(spent):.2f} to {max(spent):.2f} s\n"
+    sys.stdout.write(told)
