@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bot.demo import copy_library
 
 PAGE = Path(__file__).parents[3] / "docs" / "http.md"
@@ -18,8 +20,9 @@ def examples() -> list[str]:
 
 
 async def test_every_example_of_the_page_runs(serve: Any, tmp_path: Path) -> None:
-    for program in ("curl", "jq", "bash"):
-        assert shutil.which(program), f"the examples need {program}"
+    missing = [program for program in ("curl", "jq", "bash") if not shutil.which(program)]
+    if missing:
+        pytest.skip(f"the examples need {', '.join(missing)}")
     copy_library(tmp_path / "files")
     async with serve() as served:
         lines = ["set -euo pipefail", 'curl() { command curl -fsS --noproxy "*" -w "\\n" "$@"; }']
