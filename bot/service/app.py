@@ -27,12 +27,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from bot.errors import KNOWN_ERRORS
-from bot.service import health, pictures, seen, turns
+from bot.service import health, openai_api, pictures, seen, turns
 from bot.service.admission import Admission
 from bot.service.bodies import of_validation
 from bot.service.bots import Bots
 from bot.service.keys import KeyStore
 from bot.service.limiting import Limiter
+from bot.service.openai_errors import told
+from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
 from bot.service.resuming import Streams
@@ -44,8 +46,9 @@ from bot.service.traces import Traces
 from bot.service.uploads import Uploads
 from bot.settings import Settings
 
-ROUTERS = (health.router, pictures.router, seen.router, turns.router)
-BODIES = (TurnAsked,)  #: models of bodies that routes read themselves
+ROUTERS = (health.router, openai_api.router, pictures.router, seen.router, turns.router)
+#: Models of bodies that routes read themselves
+BODIES = (ChatCompletionRequest, EmbeddingRequest, TurnAsked)
 
 
 def create_app(settings: Settings) -> Gate:
@@ -108,12 +111,12 @@ def _lifespan(settings: Settings) -> Any:
 
 
 async def _known(request: Request, error: Exception) -> Response:
-    return problem_of(error).response(request.state.request_id)
+    return told(problem_of(error), request.scope)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return of_validation(list(error.errors())).response(request.state.request_id)
+    return told(of_validation(list(error.errors())), request.scope)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -126,7 +129,7 @@ async def _http(request: Request, error: Exception) -> Response:
                           headers=error.headers)  # fmt: skip
     else:
         problem = Problem(error.status_code, "bad-request", "the request cannot be read")
-    return problem.response(request.state.request_id)
+    return told(problem, request.scope)
 
 
 async def _gone(request: Request, error: Exception) -> Response:

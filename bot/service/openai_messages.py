@@ -91,6 +91,7 @@ class _Reader:
         self._system: list[str] = []
         self._sides: list[tuple[str, Said]] = []
         self._chars = self._pictures = 0
+        self._where = ""  # of the last of the user's
 
     def take(self, where: str, message: Mapping[str, Any]) -> None:
         role = message.get("role")
@@ -105,6 +106,7 @@ class _Reader:
             raise MessageRefused(f"{where}.tool_calls", "there are no tools here; leave out calls"
                                  " and their results")  # fmt: skip
         said = self._said(where, message, pictures=role == "user")
+        self._where = where if role == "user" else self._where
         if self._sides and self._sides[-1][0] == role:
             said = self._sides.pop()[1].joined(said)
         self._sides.append((role, said))
@@ -116,7 +118,7 @@ class _Reader:
         if self._sides[0][0] == "assistant":
             said.insert(0, Said())
         pairs = tuple(zip(said[:-1:2], said[1::2], strict=True))
-        return Asked(said[-1], where, tuple(self._system), pairs)
+        return Asked(said[-1], self._where, tuple(self._system), pairs)
 
     def _said(self, where: str, message: Mapping[str, Any], *, pictures: bool) -> Said:
         content, name = message.get("content"), message.get("name")
