@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from bot.ask_back import asked
 from bot.events import Referred
 from bot.mentions import pictures_meant
-from bot.turn_state import SENDER, Parts, PictureInTurn, caption_of, new_picture, one_line
+from bot.turn_state import SENDER, Parts, caption_of, new_picture, one_line
 from memory.claims import Claim, Once
 from memory.errors import HistoryError, PictureNotFound
 from memory.history import Follow, History
@@ -46,33 +46,27 @@ class GivenHistory(History):
         self._conversation, self._pixels = conversation, pixels
 
     @classmethod
-    async def of(cls, turns: Sequence[GivenTurn], parts: Parts) -> "GivenHistory":
+    async def of(cls, given: Sequence[GivenTurn], parts: Parts) -> "GivenHistory":
         """Return it with its pictures decoded and read as ``parts`` do so: work for some time.
 
         Raises ``PictureRefused``.
         """
-        return await asyncio.to_thread(cls._made, turns, parts)
-
-    @classmethod
-    def _made(cls, given: Sequence[GivenTurn], parts: Parts) -> "GivenHistory":
         refs: list[PictureRef] = []
         pixels: dict[int, bytes] = {}
         turns: list[Turn] = []
         for at, turn in enumerate(given):
-            new = [
-                _taken_in(data, number, turn.name, parts)
-                for number, data in enumerate(turn.pictures, len(refs) + 1)
-            ]
-            pixels |= {picture.ref.number: picture.decoded.data for picture in new}
-            own = [picture.ref for picture in new]
-            ledger = {}
+            own: list[PictureRef] = []
+            for number, data in enumerate(turn.pictures, len(refs) + 1):  # one by one: it can end
+                ref, kept = await asyncio.to_thread(_taken_in, data, number, turn.name, parts)
+                own.append(ref)
+                pixels[number] = kept
+            ledger: dict[str, Any] = {}
             if at >= len(given) - REPLAYED and len(turn.question) <= parts.settings.question_chars:
                 before = Conversation(NAME, tuple(turns), tuple(refs), len(turns))
-                ledger = _about(turn, before, own)
+                ledger = await asyncio.to_thread(_about, turn, before, own)
             question = Message(turn.question, tuple(ref.number for ref in own))
-            turns.append(
-                Turn(f"{NAME}-{at}", question, Message(turn.answer), at=0.0, ledger=ledger)
-            )
+            answer = Message(turn.answer)
+            turns.append(Turn(f"{NAME}-{at}", question, answer, at=0.0, ledger=ledger))
             refs += own
         return cls(Conversation(NAME, tuple(turns), tuple(refs), len(turns)), pixels)
 
@@ -140,13 +134,14 @@ def _not_kept() -> NoReturn:
     raise HistoryError("this conversation is not kept: it came with its question, and goes with it")
 
 
-def _taken_in(data: bytes, number: int, name: str, parts: Parts) -> PictureInTurn:
+def _taken_in(data: bytes, number: int, name: str, parts: Parts) -> tuple[PictureRef, bytes]:
+    """Return a picture's handle, its caption read from it, and what is kept of its bytes."""
     try:
         picture = new_picture(number, read_picture(data), one_line(name, SENDER))
     except PictureRefused as error:
         raise PictureRefused(f"picture {number} of the earlier messages: {error}") from error
-    read = replace(picture, lines=parts.read_words(picture.decoded))
-    return replace(read, ref=replace(read.ref, caption=caption_of(read), at=0.0))
+    picture = replace(picture, lines=parts.read_words(picture.decoded))
+    return replace(picture.ref, caption=caption_of(picture), at=0.0), picture.decoded.data
 
 
 def _about(turn: GivenTurn, before: Conversation, own: Sequence[PictureRef]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from bot.show import source_name, where
 QUOTE = 200  #: characters of a quotation in a footnote
 DONE = b"data: [DONE]\n\n"
 
-_NOTES = re.compile(r"\n\n\[\d{1,3}\] [^\n]+(?:\n\[\d{1,3}\] [^\n]+)*\s*\Z")
+_NOTES = re.compile(r"\n\n\[\d{1,3}\] [^\n]+(?:\n\[\d{1,3}\] [^\n]+)*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def footnotes(citations: Sequence[Citation]) -> str:
 
 def without_footnotes(text: str) -> str:
     """Return an answer that a client sends back without the footnotes that were put under it."""
-    return _NOTES.sub("", text)
+    return _NOTES.sub("", text.rstrip())
 
 
 def usage_of(answer: Answer) -> Usage | None:
