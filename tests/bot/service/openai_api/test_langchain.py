@@ -64,7 +64,7 @@ async def test_the_conversation_can_be_kept_here(serve: Any) -> None:
 
 
 async def test_embeddings_of_text(serve: Any) -> None:
-    """As text they are made; as another model's tokens they are refused with the way out."""
+    """LangChain's are asked to send text, and not another model's tokens."""
     async with serve() as served:
         options: dict[str, Any] = {
             "model": "text",
