@@ -16,6 +16,8 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -52,7 +54,19 @@ class AsyncChatBot(AsyncEdits):
         from bot.turn import Steps
 
         self.parts = parts
-        self._chain = Steps(parts).chain()
+        self._steps = Steps(parts)
+        self._chain = self._steps.chain()
+
+    def varied(self, **changes: Any) -> Self:
+        """Return this bot with other ``parts``, for a turn of its own kind; both together search no
+        more at once than one does."""
+        from bot.turn import Steps
+
+        bot = copy(self)
+        bot.parts = replace(self.parts, **changes)
+        bot._steps = Steps(bot.parts, self._steps.searching)
+        bot._chain = bot._steps.chain()
+        return bot
 
     async def stream(
         self,

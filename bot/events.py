@@ -116,7 +116,8 @@ class Answer:
     the sources answers. ``searched`` is what was searched for where earlier turns were needed to
     understand the question, and who made that of it. ``usage`` are the model's tokens, where it
     says them: ``"input"``, ``"output"``, and of the input ``"cached"``. ``media`` fetches a cited
-    picture while the bot is open; without it an answer shows its words only.
+    picture while the bot is open; without it an answer shows its words only. ``finish`` is why the
+    model ended, where it says so (``"stop"``, ``"length"``). These two are not in the JSON form.
     """
 
     text: str
@@ -133,6 +134,7 @@ class Answer:
     searched: str = ""
     usage: Mapping[str, int] = field(default_factory=dict)
     media: Callable[[Citation], bytes] | None = field(default=None, repr=False, compare=False)
+    finish: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from memory.messages import PictureRef, Turn
 from retrievers.evidence import Evidence
 
-_TAG = re.compile(r"<(?=\s*/?\s*(?:source|summary|turn|question))", re.IGNORECASE)
+_TAG = re.compile(r"<(?=\s*/?\s*(?:source|summary|turn|question|instructions))", re.IGNORECASE)
 
 
 def quote(text: str) -> str:

@@ -54,6 +54,7 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         usage=_usage(state.reply),
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
         media=partial(_media, parts.library, shown),
+        finish=str(state.reply.response_metadata.get("finish_reason") or ""),
     )
 
 

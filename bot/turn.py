@@ -59,9 +59,10 @@ Work = Callable[[TurnState], Flow]
 class Steps:
     """The eight steps over one set of parts. Holds no state of any turn."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, searching: asyncio.Semaphore | None = None) -> None:
         self.parts = parts
-        self._searching = asyncio.Semaphore(usable_cores())  # more only wait for one another
+        # more at once than there are cores only wait for one another
+        self.searching = searching or asyncio.Semaphore(usable_cores())
 
     def chain(self) -> Runnable[TurnState, Event | TurnState]:
         """Return the whole way of a turn."""
@@ -123,7 +124,7 @@ class Steps:
         Where a picture of the library looks just like the one that was sent, its words say what
         that shows; the text retriever looks again with them.
         """
-        async with self._searching:
+        async with self.searching:
             text, pictures = await asyncio.gather(
                 self.parts.text_retriever.ainvoke(state.query),
                 self.parts.picture_retriever.ainvoke(state.query),
@@ -167,9 +168,9 @@ class Steps:
     async def generate(self, state: TurnState) -> Flow:
         """6: stream the answer's words from the model."""
         assert state.prompt is not None
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = dict(self.parts.options)
         if self.parts.capabilities.reads_evidence:
-            extra = {
+            extra |= {
                 "question": state.query.text or state.question or PICTURE_QUESTION,
                 "evidence": state.evidence,
                 "rarity": self.parts.library.rarity,
@@ -239,8 +240,9 @@ class Steps:
             answer = follow(answer, moved)
             yield Notice(answer.notices[-1])
         yield state
-        self._summarise(state)
-        self._caption(state, moved)
+        if self.parts.keeps:
+            self._summarise(state)
+            self._caption(state, moved)
         yield Done(answer)
 
     def _summarise(self, state: TurnState) -> None:

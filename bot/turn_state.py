@@ -6,6 +6,7 @@ Knows nothing of the order of steps; :mod:`bot.turn` does.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -39,7 +40,11 @@ Weigh = Callable[[Query], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Parts:
-    """What the steps work with; built once, by ``ChatBot``."""
+    """What the steps work with; built once, by ``ChatBot``.
+
+    ``options`` go to the model with each answer, as they are. ``keeps`` is false where no turn
+    comes after: nothing is made for later ones then.
+    """
 
     settings: Settings
     history: History
@@ -61,6 +66,8 @@ class Parts:
     beside: Beside
     summariser: Summariser
     captioner: Captioner
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keeps: bool = True
 
 
 @dataclass(frozen=True)

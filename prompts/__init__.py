@@ -15,6 +15,7 @@ PROMPTS = {
     "answer": frozenset[str](),
     "caption": frozenset[str](),
     "condense": frozenset({"turns", "question"}),
+    "instructions": frozenset({"text"}),
     "question": frozenset({"sources", "question"}),
     "summarise": frozenset({"before", "turns"}),
     "summary": frozenset({"last", "text"}),

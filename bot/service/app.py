@@ -41,6 +41,7 @@ from bot.service import (
     health,
     job_routes,
     libraries,
+    openai_api,
     pictures,
     seen,
     sources,
@@ -57,6 +58,8 @@ from bot.service.jobs import Jobs
 from bot.service.keys import KeyStore
 from bot.service.library_schema import LibraryAsked
 from bot.service.limiting import Limiter
+from bot.service.openai_errors import told
+from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
 from bot.service.resuming import Streams
@@ -76,6 +79,7 @@ ROUTERS = (
     health.router,
     job_routes.router,
     libraries.router,
+    openai_api.router,
     pictures.router,
     seen.router,
     sources.router,
@@ -83,7 +87,9 @@ ROUTERS = (
 )
 BODIES = (
     AgainAsked,
+    ChatCompletionRequest,
     EditAsked,
+    EmbeddingRequest,
     FeedbackGiven,
     ForkAsked,
     LibraryAsked,
@@ -168,12 +174,12 @@ def _lifespan(settings: Settings) -> Any:
 
 
 async def _known(request: Request, error: Exception) -> Response:
-    return problem_of(error).response(request.state.request_id)
+    return told(problem_of(error), request.scope)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return of_validation(list(error.errors())).response(request.state.request_id)
+    return told(of_validation(list(error.errors())), request.scope)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -186,7 +192,7 @@ async def _http(request: Request, error: Exception) -> Response:
                           headers=error.headers)  # fmt: skip
     else:
         problem = Problem(error.status_code, "bad-request", "the request cannot be read")
-    return problem.response(request.state.request_id)
+    return told(problem, request.scope)
 
 
 async def _gone(request: Request, error: Exception) -> Response:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot.service.access import OPEN, Access
 from bot.service.intake import Intake
 from bot.service.logs import REQUEST
+from bot.service.openai_errors import told
 from bot.service.problems import Problem, problem_of
 from bot.service.settings import ServeSettings
 
@@ -84,7 +85,7 @@ class Gate:
         except Exception as error:  # nothing gets out but a problem document
             self._eyes.failed(error)
             if status == 0:
-                await problem_of(error).response(id)(scope, receive, sending)
+                await told(problem_of(error), scope)(scope, receive, sending)
         finally:
             route = getattr(scope.get("route"), "path", "")
             self._eyes.request(scope["method"], route, status, time.perf_counter() - began)

@@ -125,9 +125,12 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _say(self, scope: Scope, send: Send, problem: Problem) -> None:
-        told = problem.to_json(scope.get("state", {}).get("request_id", ""))
-        body = frame("error", {"type": "error", **{"problem": told}})
+        body = self.told(problem, scope.get("state", {}).get("request_id", ""))
         await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    def told(self, problem: Problem, id: str) -> bytes:
+        """Return the frame that says why the stream ends early; ``id`` is the request's."""
+        return frame("error", {"type": "error", "problem": problem.to_json(id)})
 
 
 async def _ended(task: "asyncio.Future[Any]") -> None:

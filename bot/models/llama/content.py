@@ -6,7 +6,6 @@ address or path is refused. Knows nothing of templates, tokens or models.
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import threading
@@ -24,10 +23,11 @@ from langchain_core.messages import (
 )
 from PIL import Image
 
+from bot.data_uris import DataUriRefused, decode, read_data_uri
 from bot.errors import ModelError
 from bot.models.llama.values import MIB, Line, Pixels
 from retrievers.errors import PictureRefused
-from retrievers.imaging import PictureLike, check_size, read_picture, shrink
+from retrievers.imaging import MAX_BYTES, PictureLike, check_size, read_picture, shrink
 
 ROLES = ("system", "user", "assistant")
 _SILENT = ("reasoning", "thinking", "redacted_thinking", "tool_call", "tool_use", "function_call")
@@ -159,11 +159,14 @@ def _picture(part: Mapping[str, Any], pictures: Pictures) -> Pixels:
     if isinstance(given, Mapping):
         given = given.get("url")
     if isinstance(given, str):
-        encoded = given if part.get("base64") or part.get("data") else _data_of(given)
+        bare = part.get("base64") or part.get("data")
         try:
-            given = binascii.a2b_base64(encoded, strict_mode=True)
-        except (binascii.Error, ValueError) as error:
-            raise ModelError("an image part whose base64 cannot be decoded") from error
+            given = decode(given, MAX_BYTES) if bare else read_data_uri(given, MAX_BYTES).data
+        except DataUriRefused as error:
+            raise ModelError(
+                f"an image part that is {error}: a local model opens and fetches nothing; give the"
+                " picture itself"
+            ) from error
     if not isinstance(given, bytes | Image.Image):
         raise ModelError(
             f"an image part with {type(given).__name__}: give it bytes, a PIL image, base64 or a"
@@ -173,17 +176,3 @@ def _picture(part: Mapping[str, Any], pictures: Pictures) -> Pixels:
         return pictures.read(given)
     except PictureRefused as error:
         raise ModelError(f"an image part cannot be used: {error}") from error
-
-
-def _data_of(address: str) -> str:
-    scheme, colon, _ = address.partition(":")
-    if scheme.lower() != "data":
-        shown = f"a {scheme[:20]}: address" if colon else "a path"
-        raise ModelError(
-            f"an image part with {shown}: a local model opens and fetches nothing; give the"
-            " picture itself"
-        )
-    head, comma, body = address.partition(",")
-    if not comma or not head.lower().endswith(";base64"):
-        raise ModelError("an image part with a data: address that is not base64")
-    return body
