@@ -45,6 +45,8 @@ from bot.service.uploads import Uploads
 from bot.settings import Settings
 
 ROUTERS = (health.router, pictures.router, seen.router, turns.router)
+#: The framework's own telemetry, which would tell the words of errors: ``seen`` does without
+UNSEEN: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 BODIES = (TurnAsked,)  #: models of bodies that routes read themselves
 
 
@@ -57,6 +59,7 @@ def create_app(settings: Settings) -> Gate:
         lifespan=_lifespan(settings),
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
+        telemetry=UNSEEN,
         exception_handlers={
             Problem: _known,
             **dict.fromkeys(KNOWN_ERRORS, _known),
