@@ -119,7 +119,7 @@ async def test_no_secret_and_no_content_gets_into_log_metrics_or_errors(
         BIFOCAL_MODEL_URL="http://127.0.0.1:9/v1" if broken else dribble.url,
         BIFOCAL_MODEL_KEY=hidden["model"],
         BIFOCAL_SERVE_KEYS="on",
-        BIFOCAL_SERVE_HOSTS='["127.0.0.1"]',
+        BIFOCAL_SERVE_HOSTS="127.0.0.1",
         BIFOCAL_SERVE_LOG_LEVEL="debug",
         BIFOCAL_ANSWER_SECONDS="1",
     ) as running:
@@ -158,8 +158,7 @@ async def test_what_a_library_says_of_its_failure_is_not_told_to_clients(
 ) -> None:
     """The index is taken away under a running service."""
     async with serve() as served:
-        for path in demo_library.glob("*.sqlite*"):
-            path.write_bytes(b"\0" * 4096)
+        (demo_library / "library.sqlite").write_bytes(b"\0" * 4096)
         answers = await asyncio.gather(
             *(served.client.post("/v1/turns", json={"text": f"How tall? {n}"}) for n in range(4))
         )
