@@ -96,6 +96,8 @@ BODIES = (
     RenameAsked,
     TurnAsked,
 )  #: models of bodies that routes read themselves
+#: The framework's own telemetry, which would tell the words of errors: ``seen`` does without
+UNSEEN: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 def create_app(settings: Settings) -> Gate:
@@ -107,6 +109,7 @@ def create_app(settings: Settings) -> Gate:
         lifespan=_lifespan(settings),
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
+        telemetry=UNSEEN,
         exception_handlers={
             Problem: _known,
             **dict.fromkeys(KNOWN_ERRORS, _known),

@@ -69,10 +69,12 @@ def serve(demo_library: Path, tmp_path: Path) -> Serve:
             if writer is not None:
                 bots = app.inner.state.bots
                 bots.engines = replace(bots.engines, model=writer, model_name="scripted")
-            async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
-                yield Served(url, client, settings, server)
-            server.should_exit = True
-            await running
+            try:
+                async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+                    yield Served(url, client, settings, server)
+            finally:
+                server.should_exit = True
+                await running
 
     return served
 
