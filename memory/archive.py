@@ -16,7 +16,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ ENDING = {
 PICTURE = re.compile(r"pictures/([0-9a-f]{64})\.[a-z]{2,5}", re.ASCII)
 
 Tell = Callable[[int, int], None]  #: (pictures done, pictures in all)
+Check = Callable[[str, Sequence[Turn], Sequence[PictureRef]], None]  #: raises for what is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +118,13 @@ async def import_conversation(
     file: Path,
     name: str | None = None,
     tell: Tell = lambda done, of: None,
+    check: Check = lambda name, turns, pictures: None,
 ) -> Carried:
     """Store the conversation of ``file``, under its own name unless another is given.
 
     Raises ``ArchiveRefused`` for a file that is damaged, or not of this form, and
-    ``ConversationExists`` for a name that is taken; nothing is stored then.
+    ``ConversationExists`` for a name that is taken; nothing is stored then. ``check`` sees what
+    was read and raises a ``ValueError`` or ``TypeError`` for what it refuses.
     """
     with ExitStack() as stack:
         with _said_of(file):
@@ -129,13 +132,14 @@ async def import_conversation(
             _check_directory(*_tail(raw))
             source = stack.enter_context(zipfile.ZipFile(raw))
             content = await asyncio.to_thread(_read, source)
+            called = content.name if name is None else name
+            await asyncio.to_thread(check, called, content.turns, content.pictures)
 
         async def pixels(sha: str) -> bytes | None:
             with _said_of(file):  # it was read before, and may have changed since
                 entry = content.entries.get(sha)
                 return await asyncio.to_thread(_unpack, source, entry) if entry else None
 
-        called = content.name if name is None else name
         count = len({picture.sha256 for picture in content.pictures})
         await history.create(
             called, content.turns, content.pictures, pixels, lambda done: tell(done, count)

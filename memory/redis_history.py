@@ -36,7 +36,7 @@ from memory.lease import Lease
 from memory.lifetimes import FOREVER, Lifetimes
 from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 from memory.pictures import GRACE, TRIES, PictureStore
-from memory.reads import loaded, queue_load
+from memory.reads import find_turn, loaded, queue_load
 from memory.records import decode_name, encode_name, index_key, pack
 from memory.search import search
 from memory.store import PARTS, Store
@@ -358,6 +358,22 @@ class RedisHistory:
             return int(await client.zcard(index_key(self.tenant)))
 
         return await self._read(count)
+
+    async def title(self, conversation: str) -> str:
+        """Return a conversation's title; empty when there is none of that name."""
+        ((_, stored, _, first),) = await self._read(self._facts([conversation]))
+        return assembly.shown_title(stored, first, self._store.since(self._store.lifetimes.turns))
+
+    async def turn(self, conversation: str, id: str) -> Turn:
+        """Return a turn by its id; ``TurnNotFound`` when there is none."""
+        key, since = (
+            self._key(conversation, "turns"),
+            self._store.since(self._store.lifetimes.turns),
+        )
+        _, found = await self._read(lambda client: find_turn(client, key, id))
+        if found is None or found.at < since:
+            raise edits.turn_not_found(conversation, id)
+        return found
 
     async def rename(self, conversation: str, title: str) -> None:
         """See ``History.rename``."""

@@ -23,8 +23,9 @@ from memory.records import conversation_key, encode_name, index_key, pack
 
 T = TypeVar("T")
 
-#: What a conversation has on its slot; ``lease`` and ``keys`` are ``memory/lease.py``'s
-PARTS = ("turns", "pictures", "captions", "meta", "keys")
+#: What a conversation has on its slot; ``lease`` and ``keys`` are ``memory/lease.py``'s, and
+#: ``feedback`` is what a service keeps of its answers, so that it goes whenever they go
+PARTS = ("turns", "pictures", "captions", "meta", "keys", "feedback")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,15 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``limiter``    rates and budgets of keys; None likewise bot/service/limiting.py
 - ``admission``  the bounded queue before the turns       bot/service/admission.py
 - ``uploads``    pictures sent before their turns         bot/service/uploads.py
+- ``feedback``   what was said of answers                 bot/service/feedback_store.py
+- ``jobs``       the taking in of uploaded files        bot/service/jobs.py
+- ``drawing``    how many pictures are drawn at once
 - ``streams``    turns that outlive their connection     bot/service/resuming.py
 - ``cut``        set when open streams must end           bot/service/stopping.py
 - ``seen``       metrics, traces and the log              bot/service/seen.py
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -27,11 +31,28 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from bot.errors import KNOWN_ERRORS
-from bot.service import health, pictures, seen, turns
+from bot.service import (
+    conversation_files,
+    conversation_turns,
+    conversations,
+    feedback,
+    health,
+    job_routes,
+    libraries,
+    pictures,
+    seen,
+    sources,
+    turns,
+)
 from bot.service.admission import Admission
 from bot.service.bodies import of_validation
 from bot.service.bots import Bots
+from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
+from bot.service.feedback import FeedbackGiven
+from bot.service.feedback_store import Feedback
+from bot.service.jobs import Jobs
 from bot.service.keys import KeyStore
+from bot.service.library_schema import LibraryAsked
 from bot.service.limiting import Limiter
 from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
@@ -44,8 +65,28 @@ from bot.service.traces import Traces
 from bot.service.uploads import Uploads
 from bot.settings import Settings
 
-ROUTERS = (health.router, pictures.router, seen.router, turns.router)
-BODIES = (TurnAsked,)  #: models of bodies that routes read themselves
+ROUTERS = (
+    conversation_files.router,
+    conversation_turns.router,
+    conversations.router,
+    feedback.router,
+    health.router,
+    job_routes.router,
+    libraries.router,
+    pictures.router,
+    seen.router,
+    sources.router,
+    turns.router,
+)
+BODIES = (
+    AgainAsked,
+    EditAsked,
+    FeedbackGiven,
+    ForkAsked,
+    LibraryAsked,
+    RenameAsked,
+    TurnAsked,
+)  #: models of bodies that routes read themselves
 
 
 def create_app(settings: Settings) -> Gate:
@@ -97,9 +138,19 @@ def _lifespan(settings: Settings) -> Any:
             state.limiter = Limiter(redis, serve.rate, serve.turns_per_day) if state.keys else None
             state.admission = Admission(serve.turns_at_once, serve.turns_waiting, stopping)
             state.uploads = Uploads(redis)
+            state.feedback = Feedback(redis, settings.turns_ttl)
+            state.drawing = asyncio.Semaphore(2)
+            state.jobs = Jobs(
+                redis,
+                (bots.engines.text, bots.engines.look),
+                settings.ingest_workers,
+                stopping,
+                state.seen.failed,
+            )
             state.streams = Streams(redis, serve.resume_seconds)
             state.cut = stopping.cut
             yield
+            await state.jobs.aclose()
             await state.streams.aclose()
             if state.keys is not None:
                 await state.keys.aclose()

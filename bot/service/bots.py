@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.build import Engines, Shelf, assemble, load_engines, load_prompts, open_history, open_shelf
-from bot.chatbot import AsyncChatBot
 from bot.compose import Prompts
 from bot.errors import AccessError
 from bot.service.access import check_name
+from bot.service.served_bot import ServedBot
 from bot.settings import Settings
 from memory.redis_history import RedisHistory
 from retrievers.errors import LibraryError
@@ -45,7 +45,7 @@ class Bots:
         self._stack = stack
         self._shelves: dict[str, Shelf] = {}
         self._histories = {settings.tenant: history}
-        self._bots: dict[tuple[str, str], AsyncChatBot] = {}
+        self._bots: dict[tuple[str, str], ServedBot] = {}
         self._opening = asyncio.Lock()
 
     @classmethod
@@ -132,7 +132,7 @@ class Bots:
             self._histories[tenant] = self.history.for_tenant(tenant)
         return self._histories[tenant]
 
-    async def bot(self, tenant: str, library: str) -> AsyncChatBot:
+    async def bot(self, tenant: str, library: str) -> ServedBot:
         """Return a tenant's bot over a library; ``LibraryNotFound`` when there is none."""
         if (bot := self._bots.get((tenant, library))) is not None:
             return bot
@@ -152,5 +152,5 @@ class Bots:
                 self.history_of(tenant),
                 self._stack,
             )
-            self._bots[tenant, library] = AsyncChatBot(parts)
+            self._bots[tenant, library] = ServedBot(parts)
         return self._bots[tenant, library]

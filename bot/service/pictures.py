@@ -1,7 +1,7 @@
 """``/v1/pictures``: upload a picture once, and use it in turns by its id."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
@@ -16,6 +16,11 @@ from retrievers.imaging import read_picture
 
 router = APIRouter(tags=["pictures"])
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+#: What a route that returns a picture says of it
+PICTURE: dict[str, Any] = {
+    "description": "The picture.",
+    "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+}
 _BODY = {
     "requestBody": {
         "required": True,
@@ -64,7 +69,7 @@ async def upload_picture(request: Request, access: Who) -> UploadOut:
     )
 
 
-@router.get("/v1/pictures/{id}", responses=PROBLEMS, response_class=Response)
+@router.get("/v1/pictures/{id}", responses={200: PICTURE, **PROBLEMS}, response_class=Response)
 async def read_upload(request: Request, access: Who, id: Id) -> Response:
     """Return a picture that was uploaded."""
     data = await request.app.state.uploads.read(access.tenant, id)

@@ -46,7 +46,7 @@ _FORM = {
         "pictures": {"type": "array", "items": {"type": "string", "format": "binary"}},
     },
 }
-_EVENTS = {
+EVENTS = {
     "description": "The answer; with `stream` server-sent events: `evidence`, `token`, `citation`,"
     " `notice`, and `done` with the whole answer, or `error` with a problem document.",
     "model": AnswerOut,
@@ -71,7 +71,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 @router.post(
     "/v1/turns",
-    responses={200: _EVENTS, **PROBLEMS},
+    responses={200: EVENTS, **PROBLEMS},
     openapi_extra=body(TurnAsked, multipart=_FORM),
 )
 async def take_turn(request: Request, access: Who, key: Key = None) -> Response:
@@ -114,7 +114,7 @@ async def take_turn(request: Request, access: Who, key: Key = None) -> Response:
     return response
 
 
-@router.get("/v1/turns/{stream}/events", responses={200: _EVENTS, **PROBLEMS})
+@router.get("/v1/turns/{stream}/events", responses={200: EVENTS, **PROBLEMS})
 async def resume_turn(
     request: Request, access: Who, stream: StreamId, last: LastEvent = ""
 ) -> Response:

@@ -74,3 +74,18 @@ def serve(demo_library: Path, tmp_path: Path) -> Serve:
             await running
 
     return served
+
+
+@pytest.fixture
+def refused() -> Callable[[httpx.Response, int], dict[str, Any]]:
+    """Check that an answer is a problem document of a status, and return it."""
+
+    def check(answer: httpx.Response, status: int) -> dict[str, Any]:
+        assert answer.status_code == status, (answer.status_code, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        told: dict[str, Any] = answer.json()
+        assert told["status"] == status
+        assert answer.headers["x-request-id"] in told["instance"]
+        return told
+
+    return check

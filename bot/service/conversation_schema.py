@@ -1,0 +1,147 @@
+"""What goes in and out of ``/v1/conversations``: its part of the OpenAPI description.
+
+Knows nothing of routes.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bot.service.schema import LibraryName, Name, Strict
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [values]})
+
+
+class ConversationLine(BaseModel):
+    """A line of the list of conversations; ``updated`` is in seconds since 1970."""
+
+    id: str
+    title: str
+    turns: int
+    pictures: int
+    updated: float
+
+
+class ConversationPage(BaseModel):
+    """A page of the list, the conversation last written first; ``total`` counts all of them."""
+
+    conversations: list[ConversationLine]
+    offset: int
+    total: int
+
+
+class FoundOut(BaseModel):
+    """A turn that was found: the line where most of the words stand, and their spans in it."""
+
+    conversation: str
+    title: str
+    turn: str
+    number: int
+    at: float
+    by: Literal["user", "bot"]
+    line: str
+    marks: list[tuple[int, int]]
+
+
+class SearchOut(BaseModel):
+    """What a search found; ``partial`` tells that there may be more."""
+
+    found: list[FoundOut]
+    conversations: int
+    turns: int
+    partial: bool
+    notices: list[str]
+
+
+class SaidOut(BaseModel):
+    """What one side said: words, and the numbers of the pictures that came with them."""
+
+    text: str
+    pictures: list[int]
+
+
+class TurnOut(BaseModel):
+    """A turn of a conversation; its whole ledger is at ``…/turns/{turn}``."""
+
+    id: str
+    at: float
+    question: SaidOut
+    answer: SaidOut
+    citations: list[dict[str, Any]]
+
+
+class PictureOut(BaseModel):
+    """A picture of a conversation, under the number that it keeps."""
+
+    number: int
+    name: str
+    caption: str
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    by: Literal["user", "bot"]
+    sender: str
+    at: float
+
+
+class ConversationOut(BaseModel):
+    """A conversation: its last turns, oldest first, and all of its pictures.
+
+    ``total`` counts all of its turns; ``dropped`` are numbers of pictures that were taken out.
+    """
+
+    id: str
+    title: str
+    total: int
+    turns: list[TurnOut]
+    pictures: list[PictureOut]
+    dropped: list[int]
+    notices: list[str]
+
+
+class RenameAsked(Strict):
+    """Another title for a conversation: one line of 80 characters at most."""
+
+    model_config = _example(title="About the lighthouse")
+
+    title: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class ForkAsked(Strict):
+    """A copy of a conversation, up to and with ``turn`` (all of it without), under ``name``."""
+
+    model_config = _example(name="another way", turn="5f0c…")
+
+    turn: Annotated[str | None, Field(max_length=128)] = None
+    name: Name | None = None
+
+
+class EditAsked(Strict):
+    """Other words for a turn's question, which is then answered again in its place."""
+
+    model_config = _example(text="How tall is the lighthouse in feet?", stream=True)
+
+    text: Annotated[str, Field(min_length=1)]
+    library: LibraryName = "default"
+    stream: bool = False
+
+
+class AgainAsked(Strict):
+    """A turn that is to be answered again."""
+
+    model_config = _example(stream=True)
+
+    library: LibraryName = "default"
+    stream: bool = False
+
+
+class CarriedOut(BaseModel):
+    """A conversation that was copied or taken in; ``notices`` say what was missing."""
+
+    id: str
+    turns: int
+    pictures: int
+    notices: list[str]
