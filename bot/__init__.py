@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Notice,
         Token,
     )
+    from bot.sent import SentPicture
     from bot.settings import Settings
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "LedgerEntry",
     "ModelError",
     "Notice",
+    "SentPicture",
     "Settings",
     "SettingsError",
     "Token",
@@ -47,7 +49,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    for module in ("errors", "settings", "events", "chatbot"):
+    for module in ("errors", "settings", "events", "sent", "chatbot"):
         found = vars(import_module(f"{__name__}.{module}"))
         if name in found:
             return found[name]

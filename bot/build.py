@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
+from bot.beside import Beside
+from bot.captioner import Captioner
 from bot.compose import Prompts
 from bot.settings import Settings
 from bot.summariser import Summariser
@@ -126,8 +128,8 @@ def assemble(
     from bot.turn_state import Parts
     from retrievers.fusion import default_weights
 
-    summariser = Summariser(history, settings.summary_seconds)
-    stack.push_async_callback(summariser.aclose)
+    beside = Beside()
+    stack.push_async_callback(beside.aclose)
     return Parts(
         settings=settings,
         history=history,
@@ -145,7 +147,10 @@ def assemble(
         condense=load_prompt("condense", settings.prompts),
         summary=load_prompt("summary", settings.prompts),
         summarise=load_prompt("summarise", settings.prompts),
-        summariser=summariser,
+        caption=load_prompt("caption", settings.prompts),
+        beside=beside,
+        summariser=Summariser(history, beside, settings.summary_seconds),
+        captioner=Captioner(history, beside, settings.caption_seconds),
     )
 
 

@@ -23,6 +23,7 @@ from bot.edits import AsyncEdits, Edits, answer_in
 from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Done, Event
 from bot.portal import Events
+from bot.sent import SentPicture
 from bot.settings import Settings
 from memory.found import SearchResult
 from memory.messages import Conversation, Summary
@@ -56,7 +57,7 @@ class AsyncChatBot(AsyncEdits):
         self,
         text: str = "",
         *,
-        images: Sequence[PictureLike] = (),
+        images: Sequence[PictureLike | SentPicture] = (),
         conversation: str | None = None,
         sender: str = "",
         idempotency_key: str | None = None,
@@ -64,7 +65,8 @@ class AsyncChatBot(AsyncEdits):
     ) -> AsyncGenerator[Event, None]:
         """Ask, and yield the turn's events as they come (their order: see :mod:`bot.events`).
 
-        ``images`` are paths, encoded bytes or PIL images. Without ``conversation`` a new one is
+        ``images`` are paths, encoded bytes, PIL images, or :class:`bot.SentPicture` where they come
+        with words of their own. Without ``conversation`` a new one is
         begun; its name is in the answer. ``sender`` is the name of the person who asks, kept with
         their pictures so that "the photo that Anna sent" finds them. LangChain ``callbacks`` see
         every step. The same question with the same ``idempotency_key`` is one turn for a day: a
@@ -75,16 +77,18 @@ class AsyncChatBot(AsyncEdits):
         end in time, ``TurnInFlight`` while this question is being answered under the same key,
         ``KeyReused`` when its key came with another question.
         """
+        from bot.lines import SENDER, one_line
         from bot.taking import name_by_key, take_turn
-        from bot.turn_state import SENDER, TurnState, one_line
+        from bot.turn_state import TurnState
 
-        given = await self._take_in(text, images)
+        given, captions = await self._take_in(text, images)
         name = conversation or (name_by_key(idempotency_key) if idempotency_key else None)
         state = TurnState(
             id=uuid.uuid4().hex,
             conversation_id=name or f"c-{uuid.uuid4().hex[:12]}",
             question=text.strip(),
             given=given,
+            captions=captions,
             sender=one_line(sender, SENDER),
         )
         events = take_turn(self.parts, self._chain, state, idempotency_key, callbacks)
@@ -96,7 +100,7 @@ class AsyncChatBot(AsyncEdits):
         self,
         text: str = "",
         *,
-        images: Sequence[PictureLike] = (),
+        images: Sequence[PictureLike | SentPicture] = (),
         conversation: str | None = None,
         sender: str = "",
         idempotency_key: str | None = None,
@@ -158,8 +162,9 @@ class AsyncChatBot(AsyncEdits):
         return await asyncio.to_thread(self.parts.library.media, citation.media)
 
     async def _take_in(
-        self, text: str, images: Sequence[PictureLike]
-    ) -> tuple[DecodedPicture, ...]:
+        self, text: str, images: Sequence[PictureLike | SentPicture]
+    ) -> tuple[tuple[DecodedPicture, ...], tuple[str, ...]]:
+        """Return the pictures, checked and decoded, and what their senders say that they show."""
         settings = self.parts.settings
         if not text.strip() and not images:
             raise TurnError("load", "nothing was asked: give a text, a picture, or both")
@@ -171,7 +176,9 @@ class AsyncChatBot(AsyncEdits):
                 " (setting pictures_per_turn)",
             )
         try:
-            return tuple([await asyncio.to_thread(read_picture, image) for image in images])
+            sent = [i if isinstance(i, SentPicture) else SentPicture(i) for i in images]
+            read = [await asyncio.to_thread(read_picture, s.picture, name=s.name) for s in sent]
+            return tuple(read), tuple(s.alt for s in sent)
         except PictureRefused as error:
             raise TurnError("load", str(error)) from error
 
@@ -260,7 +267,7 @@ class ChatBot(Edits):
         self,
         text: str = "",
         *,
-        images: Sequence[PictureLike] = (),
+        images: Sequence[PictureLike | SentPicture] = (),
         conversation: str | None = None,
         sender: str = "",
         idempotency_key: str | None = None,
@@ -290,7 +297,7 @@ class ChatBot(Edits):
         self,
         text: str = "",
         *,
-        images: Sequence[PictureLike] = (),
+        images: Sequence[PictureLike | SentPicture] = (),
         conversation: str | None = None,
         sender: str = "",
         idempotency_key: str | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli_conversations import LibraryOption, NameArgument, existing, with_history
+from bot.cli_conversations import LibraryOption, NameArgument, existing, place_of, with_history
 
 if TYPE_CHECKING:
     from memory.archive import Carried
@@ -157,20 +157,6 @@ def _say(text: str) -> None:
 
 async def _turn(history: "RedisHistory", name: str, turn: str) -> str:
     """Return the id of a turn that was named by its id or its number."""
-    from memory.errors import TurnNotFound
-
     found = await history.load(name)
     existing(found.total, name)
-    if any(known.id == turn for known in found.turns):
-        return turn
-    if not (turn.isascii() and turn.isdigit() and 1 <= int(turn) <= len(found.turns)):
-        raise TurnNotFound(
-            f"conversation {name} has no turn {turn}: give a number from 1 to {len(found.turns)},"
-            " or an id"
-        )
-    if len(found.turns) != found.total:
-        raise TurnNotFound(
-            f"conversation {name} has damaged turns, so numbers are not sure: name the turn by its"
-            f" id, see: bifocal conversations show {name} --json"
-        )
-    return found.turns[int(turn) - 1].id
+    return found.turns[place_of(found, name, turn)].id

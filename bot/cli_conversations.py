@@ -4,7 +4,9 @@ Reads options and prints; knows nothing of how anything is done. What changes co
 ``bot/cli_conversation_edits.py``. What is slow to import is imported by the command that needs it.
 """
 
+import contextlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +15,8 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from memory.messages import Conversation
 
 PAGE_SIZE = 20
 
@@ -120,12 +124,24 @@ def show_conversation(
     last: Annotated[
         int | None, typer.Option("--last", min=1, help="Only the last so many turns.")
     ] = None,
+    turn: Annotated[
+        str | None,
+        typer.Option("--turn", help="One turn, by its number (1 is the first) or its id."),
+    ] = None,
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a conversation with its citations."""
+    """Print a conversation with its citations, or one turn with all that was found for it.
+
+    bifocal conversations show trip --turn 2
+    """
     from bot.channels.terminal_views import print_conversation
 
+    if turn is not None and last is not None:
+        raise typer.BadParameter("--turn shows one turn, --last the last ones: give one of them")
+    if turn is not None:
+        _show_turn(library, name, turn, as_json)
+        return
     found = with_history(library, lambda history: history.load(name, last=last))
     existing(found.total, name)
     if as_json:
@@ -148,6 +164,62 @@ def existing(total: int, name: str) -> None:
         raise ConversationNotFound(
             f"conversation {name}: there is none of that name; see: bifocal conversations list"
         )
+
+
+def place_of(found: "Conversation", name: str, turn: str) -> int:
+    """Return the place (from 0) of a turn that was named by its id or its number."""
+    from memory.errors import TurnNotFound
+
+    for place, known in enumerate(found.turns):
+        if known.id == turn:
+            return place
+    if not (re.fullmatch("[0-9]{1,9}", turn) and 1 <= int(turn) <= len(found.turns)):
+        raise TurnNotFound(
+            f"conversation {name} has no turn {turn[:80]}: give a number from 1 to"
+            f" {len(found.turns)}, or an id"
+        )
+    if len(found.turns) != found.total:
+        raise TurnNotFound(
+            f"conversation {name} has damaged turns, so numbers are not sure: name the turn by its"
+            f" id, see: bifocal conversations show {name} --json"
+        )
+    return int(turn) - 1
+
+
+def _show_turn(library: Path | None, name: str, turn: str, as_json: bool) -> None:
+    from bot.channels.terminal_turn import print_turn
+    from bot.channels.terminal_views import draws_pictures
+    from memory.errors import HistoryDamaged, PictureNotFound
+
+    console = _console()
+
+    async def work(history: Any) -> tuple[Any, int, dict[int, bytes]]:
+        found = await history.load(name)
+        existing(found.total, name)
+        place = place_of(found, name, turn)
+        pixels: dict[int, bytes] = {}
+        if draws_pictures(console) and not as_json:
+            for number in found.turns[place].question.pictures:
+                with contextlib.suppress(HistoryDamaged, PictureNotFound):  # its words are shown
+                    pixels[number] = await history.picture(name, number)
+        return found, place, pixels
+
+    found, place, pixels = with_history(library, work)
+    if as_json:
+        _print_json(_turn_json(found, name, place))
+    else:
+        print_turn(console, found, place, pixels)
+
+
+def _turn_json(found: "Conversation", name: str, place: int) -> dict[str, Any]:
+    turn = found.turns[place]
+    named = {*turn.question.pictures, *turn.answer.pictures}
+    return {
+        "id": name,
+        "turn": turn.to_json(),
+        "pictures": [ref.to_json() for ref in found.pictures if ref.number in named],
+        "dropped": sorted(named & set(found.dropped)),
+    }
 
 
 def with_history(library: Path | None, work: Callable[[Any], Any]) -> Any:

@@ -30,7 +30,11 @@ async def understood(
     that are new to the conversation; ``media`` gives the bytes of a picture of the library."""
     taken = {*(p.number for p in conversation.pictures), *conversation.dropped}
     first = max(taken, default=0) + 1
-    new = [new_picture(n, given, state.sender) for n, given in enumerate(state.given, first)]
+    said = state.captions or ("",) * len(state.given)
+    new = [
+        new_picture(number, given, state.sender, caption)
+        for number, (given, caption) in enumerate(zip(state.given, said, strict=True), first)
+    ]
     offers = offered(conversation, first + len(new))
     sent = [*own_pictures(state), *(p.ref for p in new)]
     question, reference = pictures_meant(state.question, conversation, sent, offers, state.sender)

@@ -20,7 +20,8 @@ async def prompt_for(state: TurnState, parts: Parts) -> tuple[Composition, list[
     able = parts.capabilities
     most = min(able.max_pictures, parts.settings.pictures_shown)
     numbers = _pictures_in(state.evidence) if able.pictures else []
-    shown = await asyncio.to_thread(_pictures_to_show, state, parts, numbers[:most])
+    show = numbers[:most]
+    shown = await asyncio.to_thread(_pictures_to_show, state, parts, show) if show else []
     older, damaged = await _older(state, parts)
     prompt = await asyncio.to_thread(
         compose,
@@ -36,6 +37,8 @@ async def prompt_for(state: TurnState, parts: Parts) -> tuple[Composition, list[
         older=older,
     )
     notices = [] if able.reads_evidence else [*damaged, *prompt.notices]  # it reads all of it
+    trouble = parts.captioner.trouble(state.conversation_id)
+    notices = [*notices, *([f"the last pictures got no caption: {trouble}"] if trouble else [])]
     return prompt, [*notices, *_told_of_pictures(state, parts, prompt)]
 
 

@@ -50,7 +50,7 @@ def answer_of(state: TurnState, parts: Parts) -> Answer:
         conversation=state.conversation_id,
         turn=state.turn,
         model=_NO_MODEL if state.asks else parts.model_name,
-        searched=searched(state),
+        searched=searched(state.query.text, state.query.context, state.how),
         usage=_usage(state.reply),
         found=bool(state.reply.response_metadata.get("found", bool(cited))),
         media=partial(_media, parts.library, shown),
@@ -67,12 +67,12 @@ def _usage(reply: BaseMessage) -> dict[str, int]:
     return {"input": int(said["input_tokens"]), "output": int(said["output_tokens"]), **known}
 
 
-def searched(state: TurnState) -> str:
+def searched(text: str, context: str, how: str) -> str:
     """Return what was searched for in place of the question, and by whom; else nothing."""
-    if not state.how:
+    if not how:
         return ""
-    about = f" (and, counting less: {state.query.context})" if state.query.context else ""
-    return f"{state.query.text}{about}; {state.how}"
+    about = f" (and, counting less: {context})" if context else ""
+    return f"{text}{about}; {how}"
 
 
 def _references(state: TurnState) -> tuple[Referred, ...]:
@@ -116,6 +116,7 @@ def record(state: TurnState, answer: Answer) -> Turn:
             "evidence": [entry.to_json() for entry in answer.evidence],
             "notices": list(answer.notices),
             "model": answer.model,
+            "usage": dict(answer.usage),
             "found": answer.found,
             "query": state.query.text,
             "context": state.query.context,
@@ -130,24 +131,28 @@ def record(state: TurnState, answer: Answer) -> Turn:
 
 
 def answer_again(
-    turn: Turn, conversation: str, library: Library, pictures: Mapping[str, bytes]
+    turn: Turn, conversation: str, library: Library | None, pictures: Mapping[str, bytes]
 ) -> Answer:
-    """Return the answer of a stored turn, with its ledger as far as that was stored.
+    """Return the answer of a stored turn as it was given, but for timings and the evidence's text.
 
-    ``pictures`` are those of the conversation that it cites, by SHA-256. It has no timings.
+    ``pictures`` are those of the conversation that it cites, by SHA-256; without a ``library`` it
+    has no pictures.
     """
     ledger = turn.ledger
     return Answer(
         text=turn.answer.text,
-        question=turn.question.text,
+        question=str(ledger.get("question", turn.question.text)),
         citations=tuple(_citation(value) for value in turn.citations),
         evidence=tuple(_entry(value) for value in ledger.get("evidence", ())),
+        references=tuple(_referred(value) for value in ledger.get("references", ())),
         notices=tuple(str(text) for text in ledger.get("notices", ())),
         conversation=conversation,
         turn=turn.id,
         model=str(ledger.get("model", "")),
+        usage={str(name): int(count) for name, count in ledger.get("usage", {}).items()},
         found=bool(ledger.get("found", True)),
-        media=partial(_media, library, pictures),
+        searched=searched(*(str(ledger.get(key, "")) for key in ("query", "context", "how"))),
+        media=partial(_media, library, pictures) if library is not None else None,
     )
 
 
@@ -166,6 +171,17 @@ def _citation(value: Mapping[str, Any]) -> Citation:
     )
 
 
+def _referred(value: Mapping[str, Any]) -> Referred:
+    """Read what ``Referred.to_json`` wrote."""
+    return Referred(
+        phrase=str(value["phrase"]),
+        pictures=tuple(int(n) for n in value["pictures"]),
+        sure=bool(value["sure"]),
+        carried=bool(value.get("carried", False)),
+        shown=tuple(int(n) for n in value["shown"]),
+    )
+
+
 def _entry(value: Mapping[str, Any]) -> LedgerEntry:
     """Read what ``LedgerEntry.to_json`` wrote; the evidence's text is not in it."""
     evidence = Evidence(
@@ -176,7 +192,7 @@ def _entry(value: Mapping[str, Any]) -> LedgerEntry:
         page=value["page"],
         caption=str(value["caption"]),
         score=float(value["score"]),
-        scores=dict(value["scores"]),
+        scores={str(name): float(score) for name, score in value["scores"].items()},
     )
     return LedgerEntry(
         number=int(value["number"]),

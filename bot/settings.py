@@ -83,6 +83,9 @@ class Settings(BaseModel):
     summary_seconds: float = Field(default=60, gt=0)
     """Seconds that the model may take to write it, between answers; after that the turns' own
     sentences are the summary."""
+    caption_seconds: float = Field(default=30, ge=0)
+    """Seconds that a model which sees pictures may take, between answers, for the caption of one
+    that came without words; with 0 none are written."""
     condense_seconds: float = Field(default=1.0, ge=0)
     """Seconds that the model may take to make a follow-up question stand alone; after that, and
     with 0 always, the words of earlier turns do."""

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from bot.lines import CAPTION, NAME, one_line
 from bot.show import source_name
-from bot.turn_state import CAPTION, NAME, PictureInTurn, one_line
+from bot.turn_state import PictureInTurn
 from memory.messages import Conversation, PictureRef, Turn
 from memory.recall import Reference
 from retrievers.errors import LibraryError

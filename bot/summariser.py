@@ -1,24 +1,23 @@
 """Summaries of older turns are made beside the turns, never in their way.
 
-A conversation whose window is about to move is put on a short list; one task at a time works it
-off and ends when the list is empty. The model is asked only while it writes no answer, and let go
-when one begins. Then, and when it takes longer than ``summary_seconds``, when it fails, or when
-there is none, the lines of :mod:`bot.summary` are the summary. Nothing waits for this: a turn that
-comes before its summary puts those lines together itself. Knows nothing of prompts for answers, of
+A conversation whose window is about to move is put on the list of :mod:`bot.beside`. When an answer
+comes in between, when the model takes longer than ``summary_seconds``, when it fails, or when there
+is none, the lines of :mod:`bot.summary` are the summary. Nothing waits for this: a turn that comes
+before its summary puts those lines together itself. Knows nothing of prompts for answers, of
 retrieval or of Redis.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
 
 from bot.ask_back import question_of, said_in
+from bot.beside import Beside, Interrupted, Troubles
 from bot.citations import MARK
 from bot.earlier import window
 from bot.models.explain import explain
@@ -29,10 +28,8 @@ from memory.history import History
 from memory.messages import Conversation, Recap, Turn
 from prompts import Prompt
 
-WAITING = 64  #: conversations on the list at most; the oldest is struck off
 AT_ONCE = 8  #: turns that a model adds to a summary at once
 LINES = 256  #: turns that get lines at once; of those before them only the pictures are named
-LET_GO = 5.0  #: seconds that a model's client may take to end a call that was cancelled
 LATER = 16  #: turns that may have come since a conversation was put on the list
 
 Write = Callable[[str, Sequence[Turn], Conversation], Awaitable[str]]
@@ -67,80 +64,29 @@ def starts(first: int, fitting: int, loaded: int, total: int, most: int) -> tupl
     return tuple(sorted(place for place in places if 0 < place <= total))
 
 
-class Interrupted(Exception):
-    """The model was needed for an answer."""
-
-
 class Summariser:
-    """The list and its task. Belongs to the event loop in which :meth:`offer` is called."""
+    """Has summaries made, and tells what went wrong with them."""
 
-    def __init__(self, history: History, seconds: float) -> None:
-        self._history, self._seconds = history, seconds
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._task: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[str] | None = None
-        self._answers = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._closed = False
-        self._troubles: OrderedDict[str, str] = OrderedDict()
+    def __init__(self, history: History, beside: Beside, seconds: float) -> None:
+        self._history, self._beside, self._seconds = history, beside, seconds
+        self._troubles = Troubles()
 
     def offer(self, job: Job) -> None:
-        """Put a conversation on the list; returns at once, and never fails."""
-        if self._closed or not job.starts:
-            return
-        self._jobs.pop(job.conversation, None)
-        self._jobs[job.conversation] = job
-        while len(self._jobs) > WAITING:
-            self._jobs.popitem(last=False)
-        if self._task is None or self._task.done():
-            # not in the turn's own context: LangChain's callbacks of that turn are over
-            self._task = asyncio.create_task(self._work(), context=Context())
-
-    @contextmanager
-    def standing_back(self) -> Iterator[None]:
-        """While this is open the model is left to an answer; a summary under way is broken off."""
-        self._answers += 1
-        self._quiet.clear()
-        if self._asking is not None:
-            self._asking.cancel()
-        try:
-            yield
-        finally:
-            self._answers -= 1
-            if not self._answers:
-                self._quiet.set()
+        """Have the summaries of a conversation made; returns at once, and never fails."""
+        if job.starts:
+            note = partial(self._note, job)
+            self._beside.offer("summary", job.conversation, partial(self._work, job), note)
 
     def trouble(self, conversation: str) -> str:
         """Return, once, why a conversation's last summary is not the model's, or was not kept."""
-        return self._troubles.pop(conversation, "")
+        return self._troubles.tell(conversation)
 
     def _note(self, job: Job, trouble: str) -> None:
-        self._troubles[job.conversation] = trouble
-        while len(self._troubles) > WAITING:
-            self._troubles.popitem(last=False)
+        self._troubles.note(job.conversation, trouble)
 
-    async def settled(self) -> None:
-        """Wait until the list is worked off."""
-        while self._task is not None and not self._task.done():
-            await asyncio.wait({self._task})
-
-    async def aclose(self) -> None:
-        """Give up what is left; what was stored stays. Nothing runs afterwards."""
-        self._closed = True
-        self._jobs.clear()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    async def _work(self) -> None:
-        while self._jobs:
-            _, job = self._jobs.popitem(last=False)
-            try:
-                for start in job.starts:
-                    await self._make(job, start)
-            except Exception as error:  # said with the conversation's next turn, which asks again
-                self._note(job, f"it was not made ({explain(error, 'the summary')})")
+    async def _work(self, job: Job) -> None:
+        for start in job.starts:
+            await self._make(job, start)
 
     async def _make(self, job: Job, start: int) -> None:
         """Make the summary of the turns before ``start``, unless there is one."""
@@ -184,7 +130,7 @@ class Summariser:
         late = turns[len(early) :]
         try:
             async with asyncio.timeout(self._seconds):
-                written = await self._ask(job.write, before, late, whole)
+                written = await self._beside.ask(partial(job.write, before, late, whole))
             return await asyncio.to_thread(checked, written, before, late, references, job.chars)
         except TimeoutError:
             self._note(job, f"the model had not written it within {self._seconds:g} s")
@@ -194,23 +140,6 @@ class Summariser:
             self._note(job, explain(error, "the model"))
         lines = await asyncio.to_thread(lines_of, late, begin + len(early) + 1, references)
         return fit([*before.split("\n"), *lines], job.chars)
-
-    async def _ask(
-        self, write: Write, before: str, turns: Sequence[Turn], whole: Conversation
-    ) -> str:
-        """Ask the model while it writes no answer; ``Interrupted`` when one begins."""
-        await self._quiet.wait()
-        asking = self._asking = asyncio.ensure_future(write(before, turns, whole))
-        try:
-            await asyncio.wait({asking})
-        finally:
-            self._asking = None
-            if not asking.done():  # this task itself is ended, or its time is up
-                asking.cancel()
-                await asyncio.wait({asking}, timeout=LET_GO)
-        if asking.cancelled():
-            raise Interrupted("an answer came in between")
-        return asking.result()
 
 
 def writer(model: BaseChatModel, prompt: Prompt, context_tokens: int, chars: int) -> Write:

@@ -9,14 +9,16 @@ Knows nothing of channels, of Redis, SQLite or FAISS, nor of any single model.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk
-from langchain_core.runnables import Runnable, RunnableGenerator, RunnableParallel
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 
+from bot.captioner import describer
 from bot.citations import cite
 from bot.errors import KNOWN_ERRORS, ModelError, TurnError
 from bot.events import (
@@ -32,7 +34,7 @@ from bot.mentions import absent
 from bot.models.choose import explain
 from bot.prompting import prompt_for
 from bot.record import answer_of, follow, record, renumbered
-from bot.searching import query_of, read, stood_alone
+from bot.searching import query_of, read, sought
 from bot.summariser import Job, starts, writer
 from bot.turn_state import (
     PICTURE_QUESTION,
@@ -41,6 +43,7 @@ from bot.turn_state import (
     caption_of,
     shown_evidence,
 )
+from retrievers.cores import usable_cores
 from retrievers.evidence import Evidence
 from retrievers.fusion import merge
 
@@ -58,9 +61,7 @@ class Steps:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._side_by_side = RunnableParallel(
-            text=parts.text_retriever, pictures=parts.picture_retriever
-        )
+        self._searching = asyncio.Semaphore(usable_cores())  # more only wait for one another
 
     def chain(self) -> Runnable[TurnState, Event | TurnState]:
         """Return the whole way of a turn."""
@@ -113,10 +114,7 @@ class Steps:
 
     async def encode(self, state: TurnState) -> Flow:
         """2: make vectors of the words and the pictures, and read the writing in the pictures."""
-        asked = await stood_alone(state, self.parts)
-        pictures = await asyncio.to_thread(read, state.pictures, self.parts)
-        query = await asyncio.to_thread(query_of, asked.text, pictures, self.parts)
-        query = replace(query, context=asked.context)
+        query, pictures, asked = await sought(state, self.parts)
         yield replace(state, pictures=pictures, query=query, how=asked.how)
 
     async def retrieve(self, state: TurnState) -> Flow:
@@ -125,8 +123,13 @@ class Steps:
         Where a picture of the library looks just like the one that was sent, its words say what
         that shows; the text retriever looks again with them.
         """
-        found = await self._side_by_side.ainvoke(state.query)
-        about = self._shown_in(found["pictures"])
+        async with self._searching:
+            text, pictures = await asyncio.gather(
+                self.parts.text_retriever.ainvoke(state.query),
+                self.parts.picture_retriever.ainvoke(state.query),
+            )
+        found = {"text": text, "pictures": pictures}
+        about = self._shown_in(pictures)
         if about and state.query.text:
             words = f"{state.query.text} {about}"
             named = await asyncio.to_thread(query_of, words, (), self.parts)
@@ -177,7 +180,7 @@ class Steps:
         answer = self.parts.model.astream(list(state.prompt.messages), **extra)
         try:
             async with aclosing(answer) as chunks:  # type: ignore[type-var]  # it is a generator
-                with self.parts.summariser.standing_back():
+                with self.parts.beside.standing_back():
                     while True:
                         async with asyncio.timeout_at(deadline):  # never across a yield: new task
                             chunk = await anext(chunks, None)
@@ -237,6 +240,7 @@ class Steps:
             yield Notice(answer.notices[-1])
         yield state
         self._summarise(state)
+        self._caption(state, moved)
         yield Done(answer)
 
     def _summarise(self, state: TurnState) -> None:
@@ -253,6 +257,22 @@ class Steps:
             write = writer(parts.model, parts.summarise, tokens, settings.summary_chars)
         parts.summariser.offer(
             Job(state.conversation_id, total, places, settings.summary_chars, write)
+        )
+
+    def _caption(self, state: TurnState, moved: Mapping[int, int]) -> None:
+        """Have captions written for pictures that have none, the last first, beside the turns;
+        ``moved`` are the numbers under which new ones were stored, by those that they had."""
+        parts = self.parts
+        if not parts.capabilities.pictures or parts.capabilities.reads_evidence:
+            return
+        new = [
+            replace(p.ref, number=moved.get(p.ref.number, p.ref.number), caption=caption_of(p))
+            for p in reversed(state.pictures)
+            if p.new
+        ]
+        pictures = [*new, *reversed(state.conversation.pictures)]
+        parts.captioner.offer(
+            state.conversation_id, pictures, describer(parts.model, parts.caption)
         )
 
 
@@ -285,4 +305,21 @@ def _step(name: str, work: Work) -> Runnable[Any, Event | TurnState]:
                     output = replace(output, timings={**output.timings, name: before + spent})
                 yield output
 
-    return RunnableGenerator(run, name=name)
+    return _Step(run, name=name)
+
+
+class _Step(RunnableGenerator[Any, Event | TurnState]):
+    """A step of the chain, which LangChain's bookkeeping of runs is spared where none looks at it.
+
+    It copies every event at every step, which is half of what a turn costs the event loop.
+    """
+
+    async def atransform(
+        self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Flow:
+        seen = (config or {}).get("callbacks")
+        unseen = isinstance(seen, BaseCallbackManager) and not seen.handlers
+        flow = self._atransform(input) if unseen else super().atransform(input, config, **kwargs)
+        async with aclosing(input), aclosing(flow):  # type: ignore[type-var]  # are generators
+            async for item in flow:
+                yield item

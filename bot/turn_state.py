@@ -4,7 +4,6 @@ Knows nothing of the order of steps; :mod:`bot.turn` does.
 """
 
 import time
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,8 +12,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
 from bot.ask_back import Asked
+from bot.beside import Beside
+from bot.captioner import Captioner
 from bot.compose import Composition, Prompts
 from bot.events import Citation
+from bot.lines import CAPTION, NAME, one_line
 from bot.models.choose import Capabilities
 from bot.settings import Settings
 from bot.summariser import Summariser
@@ -30,9 +32,6 @@ from retrievers.library import Library
 
 #: What a turn of pictures alone asks
 PICTURE_QUESTION = "What is this?"
-#: Characters of a caption, of a file name, and of the name of a person who sent a picture, at most
-CAPTION, NAME, SENDER = 120, 200, 64
-_JOINERS = "\u200c\u200d"  # of letters and of emoji
 
 ReadWords = Callable[[DecodedPicture], tuple[Line, ...]]
 Weigh = Callable[[Query], Mapping[str, float]]
@@ -58,7 +57,10 @@ class Parts:
     condense: Prompt
     summary: Prompt
     summarise: Prompt
+    caption: Prompt
+    beside: Beside
     summariser: Summariser
+    captioner: Captioner
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,13 @@ class PictureInTurn:
 
 @dataclass(frozen=True)
 class TurnState:
-    """What is known of a turn so far. The first five fields are given, each step adds its own."""
+    """What is known of a turn so far. The first six fields are given, each step adds its own."""
 
     id: str
     conversation_id: str
     question: str
     given: tuple[DecodedPicture, ...] = ()
+    captions: tuple[str, ...] = ()  # of ``given``, by their senders
     claim: Claim | None = None
     sender: str = ""
     # 1 load; where it asks back which picture was meant, the turn goes on with 8. What the person
@@ -110,8 +113,11 @@ class TurnState:
         return self.claim.again.id if self.claim and self.claim.again else self.id
 
 
-def new_picture(number: int, given: DecodedPicture, sender: str = "") -> PictureInTurn:
-    """Return a picture that just came in, under the number that it will keep."""
+def new_picture(
+    number: int, given: DecodedPicture, sender: str = "", caption: str = ""
+) -> PictureInTurn:
+    """Return a picture that just came in, under the number that it will keep; ``caption`` is what
+    its sender says that it shows."""
     ref = PictureRef(
         number=number,
         sha256=given.sha256,
@@ -120,6 +126,7 @@ def new_picture(number: int, given: DecodedPicture, sender: str = "") -> Picture
         height=given.height,
         bytes=len(given.data),
         name=one_line(given.name, NAME),
+        caption=one_line(caption, CAPTION),
         at=time.time(),
         who=sender,
     )
@@ -149,12 +156,3 @@ def caption_of(picture: PictureInTurn) -> str:
     if picture.ref.caption:
         return picture.ref.caption
     return one_line(" ".join(line.text for line in picture.lines[:40]), CAPTION)
-
-
-def one_line(text: str, most: int) -> str:
-    """Return ``text`` on one line of ``most`` characters at most, without control characters,
-    lone surrogates, or marks that turn a line around."""
-    kept = (" " if c.isspace() else c for c in text[: 8 * most])
-    hidden = ("Cc", "Cf", "Cs", "Co")
-    shown = "".join(c for c in kept if c in _JOINERS or unicodedata.category(c) not in hidden)
-    return " ".join(shown.split())[:most].rstrip()

@@ -1,10 +1,10 @@
 """A conversation as one file, and back: whole, or refused in one line.
 
-The file is a zip of ``conversation.json`` (format, name, turns, pictures' references) and
-``pictures/SHA256.ext``. It is read as something that anyone may have made: every entry's name,
-number and size is checked before it is unpacked, no more is unpacked than was announced, every
-picture must be the one its hash names, and nothing is stored before all of that is done. Nothing is
-ever written to a name from the file. Knows nothing of Redis.
+The file is a zip of ``conversation.json`` (format, name, turns, pictures' references, the numbers
+that were dropped) and ``pictures/SHA256.ext``. It is read as something that anyone may have made:
+every entry's name, number and size is checked before it is unpacked, no more is unpacked than was
+announced, every picture must be the one its hash names, and nothing is stored before all of that is
+done. Nothing is ever written to a name from the file. Knows nothing of Redis.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from memory.errors import ArchiveRefused, ConversationNotFound, HistoryDamaged
+from memory.errors import ArchiveRefused, HistoryDamaged, conversation_not_found
 from memory.history import History
 from memory.messages import PictureRef, Turn
 
@@ -32,6 +32,7 @@ TEXT_BYTES = 128 << 20  #: the most that ``conversation.json`` may hold
 PICTURE_BYTES = 64 << 20  #: the most that a picture may hold
 ENTRIES = 20_000  #: the most entries
 DIRECTORY_BYTES = 4 << 20  #: the most that the list of entries may take
+HIGHEST = 2**31 - 1  #: the highest number of a picture
 ENDING = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -66,9 +67,7 @@ async def export_conversation(
     """
     found = await history.load(name)
     if not found.total:
-        raise ConversationNotFound(
-            f"there is no conversation {name!r}; `bifocal conversations list` names them"
-        )
+        raise conversation_not_found(name)
     if await asyncio.to_thread(file.exists):
         raise ArchiveRefused(f"{file} is there already: name another file, or remove it")
     notices, gone = list(found.notices), list[str]()
@@ -93,6 +92,7 @@ async def export_conversation(
                     "id": name,
                     "turns": [turn.to_json() for turn in found.turns],
                     "pictures": [ref.to_json() for ref in found.pictures],
+                    "dropped": list(found.dropped),
                     "gone": gone,
                     "notices": notices,
                 }
@@ -142,7 +142,12 @@ async def import_conversation(
 
         count = len({picture.sha256 for picture in content.pictures})
         await history.create(
-            called, content.turns, content.pictures, pixels, lambda done: tell(done, count)
+            called,
+            content.turns,
+            content.pictures,
+            pixels,
+            lambda done: tell(done, count),
+            content.dropped,
         )
     return Carried(called, len(content.turns), len(content.pictures), content.notices)
 
@@ -181,6 +186,7 @@ class _Content:
     name: str
     turns: tuple[Turn, ...]
     pictures: tuple[PictureRef, ...]
+    dropped: tuple[int, ...]
     notices: tuple[str, ...]
     entries: Mapping[str, zipfile.ZipInfo]  #: of pictures, by SHA-256
 
@@ -214,6 +220,7 @@ def _read(source: zipfile.ZipFile) -> _Content:
     numbers = {picture.number for picture in pictures}
     if len(numbers) != len(pictures) or min(numbers, default=1) < 1:
         _refuse("two of its pictures have the same number")
+    dropped = _dropped(value.get("dropped", []), numbers)
     known = {picture.sha256: picture for picture in pictures}
     if strange := entries.keys() - known.keys():
         _refuse(f"picture {min(strange)[:12]}… is in it that no turn knows")
@@ -224,7 +231,19 @@ def _read(source: zipfile.ZipFile) -> _Content:
     notices = tuple(str(text) for text in value["notices"])
     if missing := known.keys() - entries.keys() - set(value["gone"]):
         _refuse(f"{len(missing)} of its pictures are missing")
-    return _Content(str(value["id"]), turns, pictures, notices, entries)
+    return _Content(str(value["id"]), turns, pictures, dropped, notices, entries)
+
+
+def _dropped(value: Any, numbers: set[int]) -> tuple[int, ...]:
+    """Return the numbers that are not given again; ``numbers`` are those of its pictures. Files of
+    earlier versions have none."""
+    if not isinstance(value, list) or not all(type(number) is int for number in value):
+        _refuse("its dropped pictures are no list of numbers")
+    if len(value) > ENTRIES or max([*value, *numbers], default=1) > HIGHEST:
+        _refuse(f"more than {ENTRIES:,} dropped pictures, or a number above {HIGHEST:,}")
+    if min(value, default=1) < 1 or numbers & set(value):
+        _refuse("a dropped picture is in it, or has no number")
+    return tuple(sorted(set(value)))
 
 
 def _entries(source: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, dict[str, zipfile.ZipInfo]]:

@@ -73,3 +73,10 @@ class ArchiveRefused(HistoryError):
 
 class PictureNotFound(HistoryError):
     """The conversation has no picture of that number; it may have been dropped."""
+
+
+def conversation_not_found(conversation: str) -> ConversationNotFound:
+    """Return the error of a name that is none of a tenant's conversations."""
+    return ConversationNotFound(
+        f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
+    )

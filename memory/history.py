@@ -115,6 +115,11 @@ class History(Protocol):
         """Return a picture's bytes; ``HistoryDamaged`` when they are gone, ``KeyError`` never."""
         ...
 
+    async def save_caption(self, conversation: str, picture: PictureRef) -> bool:
+        """Store the caption of a picture that has none; ``False`` when it has one, is gone, or is
+        another picture by now."""
+        ...
+
     async def drop(self, conversation: str, number: int) -> None:
         """Take a picture out of a conversation: reference, caption, and bytes nobody else holds.
 
@@ -186,12 +191,13 @@ class History(Protocol):
         pictures: Sequence[PictureRef],
         pixels: Pixels,
         tell: Callable[[int], None] = lambda done: None,
+        dropped: Sequence[int] = (),
     ) -> None:
         """Store a whole conversation as it is, with its numbers and ids, or nothing of it.
 
         ``pixels`` gives the bytes of a picture, ``None`` where they are stored already or are
-        gone; ``tell`` is called with how many pictures are done. ``ConversationExists`` when the
-        name is taken.
+        gone; ``tell`` is called with how many pictures are done; ``dropped`` are the numbers of
+        pictures that were taken out. ``ConversationExists`` when the name is taken.
         """
         ...
 

@@ -10,7 +10,8 @@ The order of writes makes a crash leave an orphan at most, never a turn without 
 2. bytes go only when no holder is left, checked and done in one step.
 
 What a crash left over, :meth:`PictureStore.sweep` removes: holds that no conversation backs and
-that are older than an hour, so not those of a turn that is just being written.
+that are older than an hour, so not those of a turn that is just being written. Who calls it is in
+``memory/sweeping.py``.
 """
 
 import asyncio

@@ -20,6 +20,7 @@ Knows nothing of connections. Tenants and conversation ids are percent-encoded, 
     bifocal:p:{TENANT:SHA256}:bytes           a picture's encoded bytes
     bifocal:p:{TENANT:SHA256}:holders         sorted set: CONVERSATION/LIFE by time of the hold (s)
     bifocal:t:{TENANT}:conversations          sorted set: CONVERSATION by time of the last turn (s)
+    bifocal:t:{TENANT}:swept                  there while no process need sweep; expires
 
 All keys of one conversation share a hash tag, hence one slot of a cluster, hence one MULTI. A
 record is eight hex digits of CRC-32 and then the JSON form of ``memory/messages.py``: Redis' own
@@ -62,6 +63,11 @@ def picture_pattern(tenant: str) -> str:
 def index_key(tenant: str) -> str:
     """Return the key of a tenant's list of conversations."""
     return f"bifocal:t:{{{encode_name(tenant)}}}:conversations"
+
+
+def sweep_key(tenant: str) -> str:
+    """Return the key that is there while what a tenant's crashes left need not be swept."""
+    return f"bifocal:t:{{{encode_name(tenant)}}}:swept"
 
 
 def pack(value: dict[str, Any]) -> bytes:

@@ -2,7 +2,8 @@
 
 Knows nothing of models, retrieval or channels. Keys and records are ``memory/records.py``'s, bytes
 of pictures ``memory/pictures.py``'s, connections and errors ``memory/client.py``'s; how a turn is
-stored is in ``memory/writes.py``, and whose turn it is in ``memory/lease.py``.
+stored is in ``memory/writes.py``, whose turn it is in ``memory/lease.py``, the list of
+conversations in ``memory/listing.py``, and how they go in ``memory/forgetting.py``.
 
 A caller that is cancelled, or that is told ``HistoryUnavailable`` while the answer was under way,
 does not know whether its turn was stored; that it is stored whole or not at all always holds.
@@ -16,16 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from redis import exceptions as rx
 from redis.asyncio import Redis
 
-from memory import assembly, edits, removal, summaries
+from memory import assembly, copying, edits, forgetting, listing, summaries
+from memory.captioning import save_caption
 from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
 from memory.dropping import drop
 from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import (
-    ConversationNotFound,
     HistoryDamaged,
     HistoryUnavailable,
     PictureNotFound,
@@ -35,19 +35,18 @@ from memory.history import Follow, Pixels
 from memory.lease import Lease
 from memory.lifetimes import FOREVER, Lifetimes
 from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
-from memory.pictures import GRACE, TRIES, PictureStore
+from memory.pictures import GRACE, PictureStore
 from memory.reads import find_turn, loaded, queue_load
-from memory.records import decode_name, encode_name, index_key, pack
+from memory.records import pack
 from memory.search import search
-from memory.store import PARTS, Store
+from memory.store import Store
+from memory.sweeping import AFTER, Sweeper
 from memory.writes import Saving
 
 if TYPE_CHECKING:
     from memory.langchain_history import RedisChatMessageHistory
 
 T = TypeVar("T")
-
-PAGE = 500  #: conversations asked for at once
 
 
 class RedisHistory:
@@ -64,6 +63,7 @@ class RedisHistory:
         lease: float = LEASE,
         remember: float = DAY,
         lifetimes: Lifetimes = FOREVER,
+        sweep_after: float = AFTER,
     ) -> None:
         self.tenant = tenant
         self._link = link
@@ -71,6 +71,8 @@ class RedisHistory:
         self._pictures = PictureStore(link, tenant, lifetimes.pixels)
         self._loop = asyncio.get_running_loop()
         self._store = Store(tenant, link, embedded, self._pictures, lease, remember, lifetimes)
+        self._others: list[RedisHistory] = []  #: of other tenants, over the same connections
+        self._sweeper = Sweeper(link, tenant, self.sweep, sweep_after)
 
     @classmethod
     async def open(
@@ -85,6 +87,7 @@ class RedisHistory:
         lease: float = LEASE,
         remember: float = DAY,
         lifetimes: Lifetimes = FOREVER,
+        sweep_after: float = AFTER,
     ) -> "RedisHistory":
         """Connect to ``url`` (see ``memory/connect.py``), or to a server kept in ``folder``.
 
@@ -92,8 +95,9 @@ class RedisHistory:
         ``everysec`` a power cut takes the last second, with ``always`` nothing that was
         acknowledged. ``lease`` and ``remember`` are seconds: how long a claim holds when its
         holder stands still, and how long an idempotency key is known. ``lifetimes``
-        says how long turns, captions and pixels are kept. Raises ``HistoryUnavailable`` when the
-        server cannot be reached or refuses.
+        says how long turns, captions and pixels are kept. ``sweep_after`` is when what crashes left
+        behind is first removed, seconds from now (``memory/sweeping.py``). Raises
+        ``HistoryUnavailable`` when the server cannot be reached or refuses.
         """
         embedded = None
         if url is None:
@@ -113,15 +117,20 @@ class RedisHistory:
             if embedded is not None:
                 await embedded.aclose()
             raise
-        return cls(link, tenant, embedded, lease, remember, lifetimes)
+        history = cls(link, tenant, embedded, lease, remember, lifetimes, sweep_after)
+        history._sweeper.start()
+        return history
 
     def for_tenant(self, tenant: str) -> "RedisHistory":
-        """Return another tenant's conversations, over the same connections: closing one of both
-        ends both."""
+        """Return another tenant's conversations, over the same connections. It is not closed:
+        closing this one ends both."""
         store = self._store
-        return RedisHistory(
+        other = RedisHistory(
             self._link, tenant, self._embedded, store.lease, store.remember, store.lifetimes
         )
+        other._sweeper.start()
+        self._others.append(other)
+        return other
 
     def _key(self, conversation: str, part: str) -> str:
         return self._store.key(conversation, part)
@@ -192,7 +201,7 @@ class RedisHistory:
 
     async def fork(self, conversation: str, name: str, *, turn: str | None = None) -> int:
         """See ``History.fork``."""
-        return await edits.fork(self._store, conversation, name, turn)
+        return await copying.fork(self._store, conversation, name, turn)
 
     async def complete(
         self,
@@ -236,11 +245,13 @@ class RedisHistory:
         pictures: Sequence[PictureRef],
         pixels: Pixels,
         tell: Callable[[int], None] = lambda done: None,
+        dropped: Sequence[int] = (),
     ) -> None:
         """See ``History.create``."""
         records = [pack(turn.to_json()) for turn in turns]
         refs = {picture.number: pack(picture.to_json()) for picture in pictures}
-        await edits.Copy(self._store, conversation, records, refs, pixels, tell).run()
+        copy = copying.Copy(self._store, conversation, records, refs, pixels, tell, dropped=dropped)
+        await copy.run()
 
     async def picture(self, conversation: str, number: int) -> bytes:
         """See ``History.picture``."""
@@ -261,6 +272,12 @@ class RedisHistory:
                 "send the picture again"
             )
         return await self._pictures.read(ref)
+
+    async def save_caption(self, conversation: str, picture: PictureRef) -> bool:
+        """See ``History.save_caption``."""
+        return await self._write(
+            lambda client: save_caption(self._store, client, conversation, picture)
+        )
 
     async def drop(self, conversation: str, number: int) -> None:
         """See ``History.drop``."""
@@ -308,61 +325,15 @@ class RedisHistory:
 
     async def conversations(self, offset: int = 0, limit: int | None = None) -> list[Summary]:
         """See ``History.conversations``. Asks for 500 at a time."""
-        last = -1 if limit is None else offset + limit - 1
-        if offset < 0 or (limit is not None and limit < 1):
-            return []
-
-        async def names(client: Any) -> list[tuple[bytes, float]]:
-            key = index_key(self.tenant)
-            found: Any = await client.zrevrange(key, offset, last, withscores=True)
-            return list(found)
-
-        listed = await self._read(names)
-        since = self._store.since(self._store.lifetimes.turns)
-        found: list[Summary] = []
-        for start in range(0, len(listed), PAGE):
-            page = [(decode_name(name.decode()), at) for name, at in listed[start : start + PAGE]]
-            facts = await self._read(self._facts([name for name, _ in page]))
-            for (name, at), (turns, stored, pictures, first) in zip(page, facts, strict=True):
-                if isinstance(turns, Exception):
-                    found.append(Summary(name, "(damaged)", 0, 0, at))
-                elif turns:
-                    shown = assembly.shown_title(stored, first, since)
-                    dropped = isinstance(stored, list) and stored[2]
-                    others = 3 if dropped else 2  # fields that are no pictures
-                    count = max(0, pictures - others) if isinstance(pictures, int) else 0
-                    found.append(Summary(name, shown, turns, count, at))
-        return found
-
-    def _facts(self, names: Sequence[str]) -> Callable[[Redis], Awaitable[list[tuple[Any, ...]]]]:
-        ends = self._store.lifetimes.turns is not None
-
-        async def work(client: Any) -> list[tuple[Any, ...]]:
-            pipe = client.pipeline(transaction=False)
-            for name in names:
-                pipe.llen(self._key(name, "turns"))
-                pipe.hmget(self._key(name, "meta"), "title", "named", "dropped")
-                pipe.hlen(self._key(name, "pictures"))
-                if ends:
-                    pipe.lindex(self._key(name, "turns"), 0)
-            flat = await pipe.execute(raise_on_error=False)
-            size = 4 if ends else 3
-            return [(*flat[i : i + size], None)[:4] for i in range(0, len(flat), size)]
-
-        return work
+        return await listing.page(self._store, offset, limit)
 
     async def conversation_count(self) -> int:
         """See ``History.conversation_count``. One command."""
-
-        async def count(client: Any) -> int:
-            return int(await client.zcard(index_key(self.tenant)))
-
-        return await self._read(count)
+        return await listing.count(self._store)
 
     async def title(self, conversation: str) -> str:
         """Return a conversation's title; empty when there is none of that name."""
-        ((_, stored, _, first),) = await self._read(self._facts([conversation]))
-        return assembly.shown_title(stored, first, self._store.since(self._store.lifetimes.turns))
+        return await listing.title(self._store, conversation)
 
     async def turn(self, conversation: str, id: str) -> Turn:
         """Return a turn by its id; ``TurnNotFound`` when there is none."""
@@ -377,24 +348,7 @@ class RedisHistory:
 
     async def rename(self, conversation: str, title: str) -> None:
         """See ``History.rename``."""
-        words = assembly.given_title(title).encode(errors="replace")
-        turns = self._key(conversation, "turns")
-
-        async def work(client: Any) -> bool:
-            for _ in range(TRIES):
-                async with client.pipeline(transaction=True) as pipe:
-                    await pipe.watch(turns)
-                    if not await pipe.exists(turns):
-                        return False
-                    pipe.multi()
-                    pipe.hset(self._key(conversation, "meta"), mapping={"title": words, "named": 1})
-                    with contextlib.suppress(rx.WatchError):
-                        await pipe.execute()
-                        return True
-            raise rx.WatchError("turns")
-
-        if not await self._write(work):
-            raise ConversationNotFound(_nowhere(conversation))
+        await listing.rename(self._store, conversation, title)
 
     async def search(self, words: str, limit: int = 20, seconds: float = 5.0) -> SearchResult:
         """See ``History.search`` and ``memory/search.py``."""
@@ -403,51 +357,19 @@ class RedisHistory:
 
     async def forget(self, conversation: str) -> None:
         """See ``History.forget``."""
-
-        async def work(client: Any) -> bool:
-            return await self._forget(client, conversation)
-
-        # each picture takes a step of its own
-        if not await self._write(work, limit=30.0):
-            raise ConversationNotFound(_nowhere(conversation))
-
-    async def _forget(self, client: Any, conversation: str) -> bool:
-        keys = [self._key(conversation, part) for part in (*PARTS, "lease")]
-        # 1. everything of the conversation's own, at once
-        refs, removed = await removal.take(client, keys, keys[1])
-        # 2. its holds; a crash before their end leaves orphans for the sweep
-        if b"life" in refs:
-            holder = f"{encode_name(conversation)}/{refs[b'life'].decode()}"
-            for sha in assembly.hashes(refs):
-                await self._pictures.release(client, sha, holder)
-        # 3. its entry
-        await edits.unlist(self._store, client, conversation)
-        return removed > 0
+        await forgetting.forget(self._store, conversation)
 
     async def sweep(self, grace: float = GRACE) -> int:
         """Remove pictures that crashes left without a conversation; return how many went.
 
         Those held for less than ``grace`` seconds stay: their turn may be on its way.
         """
-        return await self._pictures.sweep(self._backs, grace)
-
-    async def _backs(self, holder: str, sha256: str) -> bool:
-        name, _, life = holder.rpartition("/")
-        key = self._key(decode_name(name), "pictures")
-
-        async def work(client: Any) -> dict[bytes, bytes]:
-            refs: dict[bytes, bytes] = await client.hgetall(key)
-            return refs
-
-        refs = await self._read(work)
-        if refs.get(b"life", b"").decode() != life:
-            return False
-        # a record that cannot be read may be the one: keep the picture
-        readable = [assembly.read_picture(record) for record in assembly.numbered(refs).values()]
-        return any(ref is None or ref.sha256 == sha256 for ref in readable)
+        return await forgetting.sweep(self._store, grace)
 
     async def aclose(self) -> None:
         """See ``History.aclose``."""
+        for history in (self, *self._others):
+            await history._sweeper.aclose()
         await self._link.aclose()
         if self._embedded is not None:
             await self._embedded.aclose()
@@ -462,7 +384,3 @@ class RedisHistory:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-
-def _nowhere(conversation: str) -> str:
-    return f"there is no conversation {conversation!r}; `bifocal conversations list` names them"

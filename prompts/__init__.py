@@ -13,6 +13,7 @@ from string import Formatter
 #: every prompt, and the names that it must use
 PROMPTS = {
     "answer": frozenset[str](),
+    "caption": frozenset[str](),
     "condense": frozenset({"turns", "question"}),
     "question": frozenset({"sources", "question"}),
     "summarise": frozenset({"before", "turns"}),

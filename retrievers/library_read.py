@@ -113,27 +113,42 @@ class LibraryReader(WordSearch):
         )
         return (int(rows[0][0]), str(rows[0][1]), int(rows[0][2])) if rows else (-1, "", 0)
 
-    def evidence(self, ids: Sequence[str]) -> dict[str, Evidence]:
-        """Return what the ids name, in their order; ids of what is gone are left out."""
-        numbers = [n for n in map(item_number, ids) if n is not None]
+    def evidence(
+        self,
+        ids: Sequence[str],
+        score: Mapping[str, float] | None = None,
+        scores: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> dict[str, Evidence]:
+        """Return what the ids name, in their order; ids of what is gone are left out.
+
+        By id, ``score`` and ``scores`` are what each evidence is given as its own.
+        """
+        score, scores = score or {}, scores or {}
+        numbers = {id: number for id in ids if (number := item_number(id)) is not None}
         rows = self._rows(
             "SELECT items.id, items.kind, sources.name, text, page, heading, form"
             " FROM items JOIN sources ON sources.id = items.source"
             " WHERE items.id IN (SELECT value FROM json_each(?))",
-            json.dumps(numbers),
+            json.dumps(list(numbers.values())),
         )
         shown = self._pictures_of([row[0] for row in rows if row[1] == "picture"])
-        found = {f"{row[1]}:{row[0]}": row for row in rows}
-        return {
-            id: _evidence(found[id], shown.get(found[id][0]))
-            for id in ids
-            if id in found and (found[id][1] == "passage" or found[id][0] in shown)
-        }
+        found = {row[0]: row for row in rows}
+        evidence: dict[str, Evidence] = {}
+        for id, number in numbers.items():
+            row = found.get(number)
+            if row is None or id != f"{row[1]}:{number}":
+                continue
+            if row[1] == "passage" or number in shown:
+                picture = shown.get(number)
+                evidence[id] = _evidence(row, picture, score.get(id, 0.0), scores.get(id, {}))
+        return evidence
 
     def _pictures_of(self, numbers: Sequence[int]) -> dict[int, Picture]:
         """Return pictures by item number; a number never means another one, so they are kept."""
         kept = self._pictures
         known = {n: picture for n in numbers if (picture := kept.get(n)) is not None}
+        if len(known) == len(numbers):
+            return known
         rows = self._rows(
             "SELECT item, value FROM pictures WHERE item IN (SELECT value FROM json_each(?))",
             json.dumps([n for n in numbers if n not in known]),
@@ -188,42 +203,6 @@ class LibraryReader(WordSearch):
         """Return a picture's encoded bytes; ``LibraryError`` when its file is gone or damaged."""
         return self._media.read(sha256)
 
-    def pictures_on(self, source: str, page: int) -> list[str]:
-        """Return the ids of the pictures on a page of a source."""
-        rows = self._rows(
-            "SELECT items.id FROM items JOIN sources ON sources.id = items.source"
-            " WHERE sources.name = ? AND items.kind = 'picture' AND page = ? ORDER BY items.id",
-            storable(source),
-            page,
-        )
-        return [f"picture:{row[0]}" for row in rows]
-
-    def neighbours(self, id: str, n: int = 1) -> list[str]:
-        """Return up to ``n`` passages before and ``n`` after a passage, in reading order.
-
-        Of a picture: up to ``2 n`` passages of its page, the first ones.
-        """
-        number = item_number(id)
-        if number is None:
-            return []
-        if id.startswith("picture:"):
-            rows = self._rows(
-                "SELECT other.id FROM items JOIN items AS other ON other.source = items.source"
-                " AND other.page IS items.page AND other.kind = 'passage'"
-                " WHERE items.id = ? ORDER BY other.id LIMIT ?",
-                number,
-                2 * n,
-            )
-            return [f"passage:{row[0]}" for row in rows]
-        side = (
-            "SELECT other.id FROM items JOIN items AS other ON other.source = items.source"
-            " AND other.kind = 'passage' WHERE items.id = ? AND other.id {} items.id"
-            " ORDER BY other.id {} LIMIT ?"
-        )
-        before = self._rows(side.format("<", "DESC"), number, n)
-        after = self._rows(side.format(">", "ASC"), number, n)
-        return [f"passage:{row[0]}" for row in [*before[::-1], *after]]
-
 
 def item_number(id: str) -> int | None:
     """Return N of ``"passage:N"`` or ``"picture:N"``; None for what is no such id."""
@@ -239,10 +218,22 @@ def _picture(value: Mapping[str, Any]) -> Picture:
     return replace(Picture.from_json({**value, "lines": []}), lines=lines)
 
 
-def _evidence(row: Sequence[Any], picture: Picture | None) -> Evidence:
+def _evidence(
+    row: Sequence[Any], picture: Picture | None, score: float, scores: Mapping[str, float]
+) -> Evidence:
     number, kind, source, text, page, heading, form = row
     if picture is None:
-        return Evidence(f"passage:{number}", "passage", source, text, page, heading, form)
+        return Evidence(
+            f"passage:{number}",
+            "passage",
+            source,
+            text,
+            page,
+            heading,
+            form,
+            score=score,
+            scores=scores,
+        )
     return Evidence(
         id=f"{kind}:{number}",
         kind="picture",
@@ -256,4 +247,6 @@ def _evidence(row: Sequence[Any], picture: Picture | None) -> Evidence:
         size=(picture.width, picture.height),
         box=picture.box,
         lines=picture.lines,
+        score=score,
+        scores=scores,
     )

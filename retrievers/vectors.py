@@ -8,6 +8,7 @@ keep the recall that is measured on a sample.
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from retrievers.vectors_file import Manifest, Refused, load, save
 
 Distance = Literal["cosine", "euclidean"]
 EXACT_UP_TO = 50_000
+_AT_ONCE = 1000  # rows that FAISS copies in one thread, so that it can tell of one that is missing
 _SAMPLE = 256
 """Vectors of the index that are asked for when its recall is measured."""
 
@@ -101,16 +103,27 @@ class VectorIndex:
         """Return the exact score of ``query`` ``(d,)`` for each of the items that has a vector."""
         if not len(ids):
             return {}
-        numbers, rows = self.library.vectors(self.space, self.kind, ids)
+        numbers, rows = self._vectors(ids)
         if not len(numbers):
             return {}
         one = self._rows(query.reshape(1, -1), rows.shape[1])[0]
-        rows = self._rows(rows, rows.shape[1])
         if self.distance == "cosine":
             values = rows @ one
         else:
             values = 1 / (1 + np.sqrt(np.square(rows - one).sum(axis=1)))
         return dict(zip(numbers.tolist(), values.tolist(), strict=True))
+
+    def _vectors(self, ids: Sequence[int]) -> tuple[NDArray[np.int64], Vectors]:
+        """Return those of the items that have a vector, ascending, and their rows as ``_rows``
+        makes them."""
+        numbers = np.unique(np.array(ids, dtype=np.int64))
+        with self._lock.reading():
+            state = self._state
+            if state is not None and state.shape == "exact" and len(numbers) <= _AT_ONCE:
+                with suppress(RuntimeError):  # one of them has no vector there
+                    return numbers, state.index.reconstruct_batch(numbers)
+        numbers, rows = self.library.vectors(self.space, self.kind, ids)
+        return numbers, self._rows(rows, rows.shape[1])
 
     def refresh(self, *, save: bool = False) -> None:
         """Follow the library; read the cache file first, when there is one that can be trusted.

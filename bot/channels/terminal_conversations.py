@@ -4,6 +4,7 @@ What people and models said loses its control characters before it is printed, a
 read as markup. Knows nothing of how anything was found.
 """
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ _UNITS = (
 
 def age(seconds: float) -> str:
     """Return how long ago something was, in words: ``3 hours ago``. Future times are now."""
+    if seconds == math.inf:  # of a file that someone else made
+        return "at an unknown time"
     for size, unit in _UNITS:
         if seconds >= size:
             count = int(seconds // size)

@@ -27,7 +27,7 @@ PICTURE_COLUMNS, PICTURE_ROWS = 44, 22
 def print_citations(bot: ChatBot, console: Console, answer: Answer) -> None:
     """Print a footnote for each citation, and the cited pictures where the terminal has colours."""
     for citation in answer.citations:
-        console.print(Text.assemble(("  " + f"[{citation.mark}] ", "bold"), *_footnote(citation)))
+        console.print(Text.assemble(("  " + f"[{citation.mark}] ", "bold"), *footnote(citation)))
     shown: set[str] = set()
     for citation in answer.citations:
         key = f"{citation.media}{citation.picture}"
@@ -37,8 +37,9 @@ def print_citations(bot: ChatBot, console: Console, answer: Answer) -> None:
             print_picture(console, image)
 
 
-def _footnote(citation: Citation) -> Iterator[tuple[str, str]]:
-    yield where(citation), "cyan"
+def footnote(citation: Citation) -> Iterator[tuple[str, str]]:
+    """Yield a citation's place and quote, with their styles."""
+    yield plain(where(citation)), "cyan"
     if citation.quote:
         quote = " ".join(plain(citation.quote).split())
         yield f"  “{quote[:160]}{'…' if len(quote) > 160 else ''}”", "dim"
@@ -90,10 +91,10 @@ def print_why(console: Console, answer: Answer | None) -> None:
         ]
         table.add_row(
             f"[{entry.number}]".replace("[", r"\["),
-            escape(f"{item.kind}: {words}"),
-            escape(source_name(item.source) + page),
+            escape(plain(f"{item.kind}: {words}")),
+            escape(plain(source_name(item.source) + page)),
             f"{item.score:.3f}",
-            escape(found),
+            escape(plain(found)),
             ", ".join(uses) or "left out",
             style="bold" if entry.cited else None,
         )
@@ -103,7 +104,7 @@ def print_why(console: Console, answer: Answer | None) -> None:
     if answer.searched:
         console.print(f"[dim]searched for: {escape(plain(answer.searched))}[/]")
     spent = ", ".join(f"{name} {ms:.0f} ms" for name, ms in answer.timings.items())
-    console.print(f"[dim]written by {escape(answer.model)}; {spent}[/]")
+    console.print(f"[dim]written by {escape(plain(answer.model))}{spent and f'; {spent}'}[/]")
     for notice in answer.notices:
         console.print(f"[yellow]Note:[/] {escape(plain(notice))}")
 

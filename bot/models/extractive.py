@@ -6,10 +6,11 @@ LangChain ``BaseChatModel``. Knows nothing of how evidence was found, nor of the
 models are given messages alone, this one is given ``question``, ``evidence`` and ``rarity`` too.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, ClassVar
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -72,19 +73,25 @@ class ExtractiveChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        reading = self._read(messages, **kwargs)
-        for text in _texts(reading):
-            chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
-            if run_manager:
-                run_manager.on_llm_new_token(text, chunk=chunk)
+        for chunk in _chunks(messages, self._read(messages, **kwargs)):
+            if run_manager and chunk.text:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
-        last = AIMessageChunk(
-            content="",
-            response_metadata=_metadata(reading),
-            usage_metadata=_usage(messages, reading),
-            chunk_position="last",
-        )
-        yield ChatGenerationChunk(message=last)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        reading = await asyncio.to_thread(
+            self._read, messages, **kwargs
+        )  # one thread, not one a chunk
+        for chunk in _chunks(messages, reading):
+            if run_manager and chunk.text:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
 
     def _read(
         self,
@@ -109,6 +116,19 @@ def _texts(reading: Reading) -> Iterator[str]:
     for piece in reading.pieces:
         yield space + (f"{piece.text} [{piece.number}]" if isinstance(piece, Quote) else piece)
         space = " "
+
+
+def _chunks(messages: Sequence[BaseMessage], reading: Reading) -> Iterator[ChatGenerationChunk]:
+    """Yield the answer as LangChain streams it: the last chunk says what was found and used."""
+    for text in _texts(reading):
+        yield ChatGenerationChunk(message=AIMessageChunk(content=text))
+    last = AIMessageChunk(
+        content="",
+        response_metadata=_metadata(reading),
+        usage_metadata=_usage(messages, reading),
+        chunk_position="last",
+    )
+    yield ChatGenerationChunk(message=last)
 
 
 def _metadata(reading: Reading) -> dict[str, Any]:

@@ -3,11 +3,14 @@
     python tests/benchmarks/bench_turn.py [--data ../shared/data] [--passages 10000] [--turns 200]
 
 Builds a library of SciFact's abstracts, sentence by sentence, asks its claims through a real
-``ChatBot`` on an embedded Redis, and prints the median milliseconds by step, the time that
-``ChatBot.open`` takes in a fresh process, and that of ``bifocal --help``.
+``ChatBot`` on an embedded Redis, and prints the median milliseconds by step, how many turns a
+second an ``AsyncChatBot`` answers one by one and 16 at once, the time that ``ChatBot.open`` takes
+in a fresh process, and that of ``bifocal --help``.
 """
 
 import argparse
+import asyncio
+import itertools
 import json
 import re
 import statistics
@@ -66,6 +69,30 @@ def timed(*command: str, rounds: int = 5) -> float:
     return statistics.median(spent)
 
 
+async def throughput(library: Path, asked: list[str], seconds: float = 8) -> None:
+    """Print turns a second of conversations that each ask one turn after another."""
+    async with ChatBot.aopen(library, model="extractive") as bot:
+        await bot.ask("warm up")
+        for many in (1, 16):
+            answered, began = 0, time.perf_counter()
+            spent = time.process_time()
+
+            async def ask_on(first: int, end: float = began + seconds) -> None:
+                nonlocal answered
+                for text in itertools.islice(itertools.cycle(asked), first, None):
+                    if time.perf_counter() > end:
+                        return
+                    await bot.ask(text, conversation=f"{many}-{first}")  # noqa: B023
+                    answered += 1
+
+            await asyncio.gather(*(ask_on(n * len(asked) // many) for n in range(many)))
+            wall, spent = time.perf_counter() - began, time.process_time() - spent
+            print(
+                f"{many:2} at once: {answered / wall:.1f} turns/s,"
+                f" {1000 * spent / answered:.1f} ms of processor a turn"
+            )
+
+
 OPEN = (
     "import sys, time; began = time.perf_counter()\n"
     "from bot import ChatBot\n"
@@ -105,6 +132,7 @@ def main() -> None:
         own.sort()
         middle, late = own[len(own) // 2], own[len(own) * 95 // 100]
         print(f"{'own cost':10} {middle:8.2f} {late:8.2f}  (p50 <= 15)")
+        asyncio.run(throughput(library, [json.loads(line)["text"] for line in queries]))
         opened = [
             [
                 float(v)

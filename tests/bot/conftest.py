@@ -83,6 +83,9 @@ class AsideChat(BaseChatModel):
 
     reads_evidence: ClassVar[bool] = False
     context_tokens: int = 8192
+    pictures: bool = False  #: it sees them
+    max_pictures: int = 8
+    picture_tokens: int = 100
     says: str = "Aye."
     asides: dict[str, Any] = Field(default_factory=dict)
     asked: list[str] = Field(default_factory=list)  #: texts of asides

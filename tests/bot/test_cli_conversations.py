@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -103,6 +104,90 @@ def test_the_last_turns_of_a_conversation_can_be_shown_alone(library: Path) -> N
     assert "question 3" in run(library, "show", "c3")
 
 
+def answered(library: Path) -> str:
+    """Have a bot answer two questions in ``talk``, the second about two pictures of which one is
+    dropped, and return the second turn's id."""
+    text, kept, dropped = (library.parent / name for name in ("mill.md", "mill.png", "barn.png"))
+    text.write_text("# The mill\n\nThe mill at Oakford is 21 metres tall.\n")
+    for file, colour in ((kept, "red"), (dropped, "blue")):
+        Image.new("RGB", (40, 30), colour).save(file)
+    with ChatBot.open(library) as bot:
+        bot.ingest(text)
+        bot.ask("Good day", conversation="talk")
+        asked = bot.ask(
+            "How tall is the mill at Oakford?", images=[kept, dropped], conversation="talk"
+        )
+        bot.drop("talk", 2)
+    assert asked.citations
+    return asked.turn
+
+
+def test_one_turn_is_shown_with_its_pictures_its_citations_and_all_that_was_found(
+    library: Path,
+) -> None:
+    """By its number or its id; a picture that was dropped is named as such."""
+    id = answered(library)
+    shown = run(library, "show", "talk", "--turn", "2")
+    assert shown.startswith("talk, turn 2 of 2, just now, id ")
+    for words in (
+        "you ›  How tall is the mill at Oakford?",
+        "mill.png",
+        "40x30",
+        "picture 2 was dropped",
+        "21 metres",
+        "] mill.md",
+        "Evidence for",
+        "cited",
+        "written by extractive",
+    ):
+        assert words in shown
+    assert "Good day" not in shown
+    assert run(library, "show", "talk", "--turn", id).splitlines()[1:] == shown.splitlines()[1:]
+    got = json.loads(run(library, "show", "talk", "--turn", "2", "--json"))
+    assert (got["id"], got["turn"]["id"]) == ("talk", id)
+    assert ([ref["n"] for ref in got["pictures"]], got["dropped"]) == ([1], [2])
+    assert got["turn"]["ledger"]["evidence"]
+    assert got["turn"]["citations"][0]["source"].endswith("mill.md")
+
+
+def test_a_turn_that_is_not_there_is_told_in_one_line(library: Path) -> None:
+    """With the numbers that there are; so is a conversation, and two options that do not fit."""
+    for turn in ("0", "2", "-1", "1.0", "nothing", "9" * 5000, "²"):
+        told = refused(library, "show", "c3", f"--turn={turn}")
+        assert f"has no turn {turn[:80]}: give a number from 1 to 1, or an id" in told
+    assert "c77: there is none" in refused(library, "show", "c77", "--turn", "1")
+    both = ["conversations", "show", "c3", "--turn", "1", "--last", "1", "-l", str(library)]
+    assert CliRunner().invoke(app, both).exit_code == 2
+
+
+def test_a_turn_of_another_form_is_shown_without_what_it_rests_on(library: Path) -> None:
+    """Its record was written by LangChain or by somebody's own program; it cannot steer."""
+    evil = "\x1b[31mred [bold]b[/]"
+    entry = {
+        "number": 1, "id": "x", "kind": evil, "source": evil, "page": evil, "caption": evil,
+        "score": 1, "scores": {evil: 1}, "in_prompt": True, "pixels_shown": False, "cited": False,
+    }  # fmt: skip
+    ledgers: list[dict[str, Any]] = [
+        {},
+        {"evidence": [{**entry, "scores": {"x": "y"}}]},
+        {"evidence": [entry], "model": evil, "notices": [evil]},
+        {"references": 7},
+    ]
+
+    async def save() -> None:
+        async with await RedisHistory.open(folder=library / "redis") as history:
+            for number, ledger in enumerate(ledgers):
+                turn = Turn(f"t{number}", Message(evil), Message("so"), -1e308, (), ledger)
+                await history.save("odd", turn)
+
+    asyncio.run(save())
+    odd = [run(library, "show", "odd", "--turn", str(number)) for number in (1, 2, 3, 4)]
+    assert all("\x1b" not in shown and "red [bold]b[/]" in shown for shown in odd)
+    assert [("not in the form" in shown, "Evidence for" in shown) for shown in odd] == [
+        (False, False), (True, False), (False, True), (True, False),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("option", [["-l", "elsewhere"], ["--page", "2"], ["--all"], ["--json"]])
 def test_an_option_before_a_command_is_refused_instead_of_passed_over(
     library: Path, option: list[str]
@@ -156,6 +241,12 @@ def test_what_was_said_cannot_steer_the_terminal(library: Path) -> None:
 def test_an_age_is_told_in_words(seconds: float, words: str) -> None:
     """The largest unit that has passed, rounded down."""
     assert age(seconds) == words
+
+
+def test_an_age_without_end_is_told() -> None:
+    """A file that was imported may hold any time."""
+    assert age(float("inf")) == "at an unknown time"
+    assert age(float("-inf")) == "just now"
 
 
 def test_marks_stay_in_place_when_control_characters_go(capsys: Any) -> None:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from bot import Answer
-from bot.summariser import WAITING, Job, Summariser, starts
+from bot.beside import WAITING, Beside
+from bot.summariser import Job, Summariser, starts
 from bot.summary import missing
 from memory.messages import Message, Turn
 
@@ -21,7 +22,7 @@ async def talk(bot: Any, turns: int, begin: int = 1) -> list[Answer]:
     said = []
     for number in range(begin, begin + turns):
         said.append(await bot.ask(f"Tell me about boat {number}00 of Skerrin.", conversation="c"))
-        await bot.parts.summariser.settled()
+        await bot.parts.beside.settled()
     return said
 
 
@@ -141,7 +142,7 @@ async def test_a_summary_of_a_conversation_that_was_forgotten_meanwhile_is_not_k
         await talk(bot, 5)
         await bot.forget("c")
         bot.parts.summariser.offer(Job("c", 5, (4,), 500))
-        await bot.parts.summariser.settled()
+        await bot.parts.beside.settled()
         assert await bot.parts.history.recaps("c") == ()
         assert await bot.conversations() == []
 
@@ -178,7 +179,7 @@ async def test_a_question_that_asks_back_leaves_the_turns_that_are_still_in_the_
         await talk(bot, 5)
         before = await bot.parts.history.recaps("c")
         back = await bot.ask("What is in the picture?", conversation="c")
-        await bot.parts.summariser.settled()
+        await bot.parts.beside.settled()
         recaps = await bot.parts.history.recaps("c")
         (after,) = await talk(bot, 1, 6)
     assert back.text.startswith("Which picture do you mean")
@@ -209,7 +210,7 @@ async def test_a_long_conversation_without_a_summary_gets_one_also_while_turns_g
             turn = Turn(str(number), Message(f"boat {number}00?"), Message("Aye."), number)
             await history.save("c", turn)
         bot.parts.summariser.offer(Job("c", 295, (290,), 3000))
-        await bot.parts.summariser.settled()
+        await bot.parts.beside.settled()
         (recap,) = await history.recaps("c")
         assert bot.parts.summariser.trouble("c") == ""
     assert recap.turns == 290
@@ -231,17 +232,18 @@ class NoHistory:
 
 async def test_the_list_is_bounded_and_one_conversations_failure_stops_no_other() -> None:
     history: Any = NoHistory()
-    summariser = Summariser(history, 1)
+    beside = Beside()
+    summariser = Summariser(history, beside, 1)
     for number in range(3 * WAITING):
         summariser.offer(Job(f"c{number}", 4, (2,), 500))
         summariser.offer(Job(f"c{number}", 5, (4,), 500))
-    await summariser.settled()
+    await beside.settled()
     assert history.asked == [f"c{n}" for n in range(2 * WAITING, 3 * WAITING)]
     assert "gone" in summariser.trouble(f"c{3 * WAITING - 1}")
     assert summariser.trouble(f"c{3 * WAITING - 1}") == ""
-    await summariser.aclose()
+    await beside.aclose()
     summariser.offer(Job("late", 4, (2,), 500))
-    await summariser.settled()
+    await beside.settled()
     assert "late" not in history.asked
 
 

@@ -80,6 +80,43 @@ async def test_a_repeat_gets_the_stored_answer_and_its_events_again(open_bot: An
             await bot.ask("How old is the lighthouse?", images=[red], idempotency_key="k")
 
 
+async def test_a_repeated_follow_up_gets_what_was_searched_for_and_which_pictures_were_meant(
+    open_bot: Any,
+) -> None:
+    """The whole JSON is that of the first answer but for timings, with a picture and without."""
+    red, blue = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
+    async with open_bot(Writer(pictures=True), condense_seconds=0) as bot:
+        await bot.ask("How tall is the lighthouse?", images=[red, blue], conversation="c")
+        for key, question in (("p", "What is in the second picture?"), ("w", "And how old is it?")):
+            first = await bot.ask(question, conversation="c", idempotency_key=key)
+            again = await bot.ask(question, conversation="c", idempotency_key=key)
+            assert told(again) == told(first)
+            assert again.turn == first.turn
+            if key == "p":
+                assert again.references
+                assert [(r.pictures, r.shown) for r in again.references] == [((2,), (2,))]
+            else:
+                assert "by the words of earlier turns" in again.searched
+        assert (await bot.conversation("c")).total == 3
+
+
+async def test_a_repeated_reply_to_a_question_back_keeps_the_question_that_had_waited(
+    open_bot: Any,
+) -> None:
+    """The answer's question is the one that was answered, not "the second one"."""
+    pictures = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
+    async with open_bot(Writer(pictures=True)) as bot:
+        await bot.ask("Keep these.", images=pictures, conversation="c")
+        asks = await bot.ask("What is in that picture?", conversation="c", idempotency_key="a")
+        repeated = await bot.ask("What is in that picture?", conversation="c", idempotency_key="a")
+        assert told(repeated) == told(asks)
+        assert asks.model == "no model"
+        first = await bot.ask("the second one", conversation="c", idempotency_key="b")
+        again = await bot.ask("the second one", conversation="c", idempotency_key="b")
+    assert told(again) == told(first)
+    assert again.question == "What is in that picture?"
+
+
 async def test_many_at_once_under_one_key_are_one_turn(open_bot: Any) -> None:
     """5 at once for each key: one is answered, the others are told that it is in flight."""
     async with open_bot(Writer()) as bot:

@@ -143,7 +143,20 @@ async def test_langchain_callbacks_see_every_step_and_the_retrievers_and_the_mod
         await bot.ask("How tall is the lighthouse?", callbacks=[names])
     assert [name for name in names.seen if name in STEPS] == STEPS
     assert "model" in names.seen
+    assert {"TextRetriever", "PictureRetriever"} < set(names.seen)
     assert names.seen[0] == "turn"
+
+
+async def test_a_turn_that_callbacks_look_at_has_the_same_events_as_one_that_none_looks_at(
+    open_bot: Any,
+) -> None:
+    async with open_bot() as bot:
+        told = []
+        for callbacks in ([], [AsyncCallbackHandler()]):
+            asked = bot.stream("How tall is the lighthouse?", callbacks=callbacks)
+            events = [event async for event in asked]
+            told.append([event.to_json() for event in events[:-1]])
+    assert told[0] == told[1] != []
 
 
 async def test_the_ledger_says_who_found_what_and_timings_name_every_step(open_bot: Any) -> None:

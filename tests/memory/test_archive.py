@@ -13,7 +13,13 @@ import pytest
 
 from memory import archive
 from memory.archive import TEXT, Carried, export_conversation, import_conversation
-from memory.errors import ArchiveRefused, ConversationExists, ConversationNotFound, HistoryError
+from memory.errors import (
+    ArchiveRefused,
+    ConversationExists,
+    ConversationNotFound,
+    HistoryError,
+    PictureNotFound,
+)
 from memory.messages import PictureRef, Turn
 from memory.records import conversation_key, picture_key
 from memory.redis_history import RedisHistory
@@ -149,6 +155,46 @@ async def test_a_picture_that_is_gone_is_said_and_the_rest_is_carried(
     assert await client.keys(picture_key(history.tenant, "*", "*").replace("{", "?")) == []
 
 
+async def test_a_number_that_was_dropped_does_not_return_in_an_imported_conversation(
+    history: RedisHistory,
+    exported: Path,
+    tmp_path: Path,
+    make_turn: MakeTurn,
+    make_picture: MakePicture,
+) -> None:
+    """The highest one and one between; what still speaks of them is told that they were dropped,
+    and a copy of the copy knows them, too."""
+    await history.drop("c1", 3)
+    await history.drop("c1", 1)
+    await export_conversation(history, "c1", tmp_path / "one.zip")
+    await import_conversation(history, tmp_path / "one.zip", "two")
+    await export_conversation(history, "two", tmp_path / "two.zip")
+    await import_conversation(history, tmp_path / "two.zip", "three")
+    for name in ("two", "three"):
+        loaded = await history.load(name)
+        assert ([p.number for p in loaded.pictures], loaded.dropped) == ([2], (1, 3))
+        with pytest.raises(PictureNotFound, match="was dropped"):
+            await history.picture(name, 3)
+        ref, blobs = make_picture(1, b"new")
+        stored = await history.save(name, make_turn("more?", (1,)), (ref,), blobs)
+        assert stored.question.pictures == (4,)
+    counts = {line.id: line.pictures for line in await history.conversations()}
+    assert counts == {"c1": 1, "two": 2, "three": 2}
+
+
+async def test_a_file_that_does_not_tell_of_dropped_pictures_is_imported(
+    history: RedisHistory, exported: Path, tmp_path: Path
+) -> None:
+    """Those written before there was such a field have none."""
+    content = entries(exported)
+    value = json.loads(content[TEXT])
+    assert value.pop("dropped") == []
+    content[TEXT] = json.dumps(value).encode()
+    await import_conversation(history, write(tmp_path / "old.zip", content), "old")
+    loaded = await history.load("old")
+    assert ([p.number for p in loaded.pictures], loaded.dropped) == ([1, 2, 3], ())
+
+
 def _text(**changes: Any) -> Change:
     def change(content: dict[str, bytes]) -> None:
         value = json.loads(content[TEXT])
@@ -195,6 +241,12 @@ CHANGES: dict[str, Change] = {
     "no pictures": _text(pictures=[]),
     "pictures of nothing": _text(pictures=[None]),
     "a turn twice": _twice,
+    "dropped pictures that are no list": _text(dropped=7),
+    "a dropped picture that is no number": _text(dropped=["4"]),
+    "a dropped picture that is there": _text(dropped=[2]),
+    "a dropped picture below the first": _text(dropped=[0]),
+    "a dropped picture of a number without end": _text(dropped=[10**40]),
+    "too many dropped pictures": _text(dropped=list(range(4, 30_000))),
     "no JSON": _raw(b"{"),
     "no object": _raw(b"[]"),
     "deep": _raw(b"[" * 100_000),

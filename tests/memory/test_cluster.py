@@ -12,7 +12,8 @@ from redis import Redis
 from redis import exceptions as rx
 
 from memory.client import Link
-from memory.cluster import ClusterClient, slot_of
+from memory.cluster import ClusterClient
+from memory.cluster_slots import slot_of
 from memory.errors import HistoryUnavailable
 from memory.messages import Conversation, Message, PictureRef, Turn
 from memory.records import conversation_key, picture_key, picture_pattern

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from memory import cutting
 from memory.errors import (
     ConversationExists,
     ConversationNotFound,
@@ -18,7 +19,7 @@ from memory.errors import (
     TurnOvertaken,
 )
 from memory.messages import Message, PictureRef, Turn
-from memory.records import conversation_key, picture_key
+from memory.records import conversation_key, pack, picture_key
 from memory.redis_history import RedisHistory
 
 MakeTurn = Callable[..., Turn]
@@ -272,3 +273,34 @@ async def test_a_fork_does_not_give_dropped_numbers_again(
     assert (
         await history.save("copy", make_turn(pictures=(2,)), (ref,), blobs)
     ).question.pictures == (3,)
+
+
+async def test_a_removal_that_rests_on_what_has_changed_is_not_done(
+    history: RedisHistory, make_turn: MakeTurn, make_picture: MakePicture
+) -> None:
+    """A turn, a picture or a title that came meanwhile; as it stands now, it is done."""
+    client: Any = history._link.client
+    keys = {part: history._key("c", part) for part in ("turns", "pictures", "meta", "captions")}
+    ref, blobs = make_picture(1)
+    await history.save("c", make_turn("one", (1,)), (ref,), blobs)
+
+    async def another_turn() -> None:
+        await history.save("c", make_turn("two"))
+
+    async def another_picture() -> None:
+        await client.hset(keys["pictures"], "2", pack(replace(ref, number=2).to_json()))
+
+    async def another_title() -> None:
+        await history.rename("c", "a title")
+
+    for change in (another_turn, another_picture, another_title):
+        found = await cutting.read(client, keys)
+        await change()
+        before = await history.load("c")
+        assert not await cutting.remove(client, keys, found, {0}, {1}, 1.0)
+        assert await history.load("c") == before
+    found = await cutting.read(client, keys)
+    assert await cutting.remove(client, keys, found, {0}, {1}, 1.0)
+    left = await history.load("c")
+    assert [turn.question.text for turn in left.turns] == ["two"]
+    assert [picture.number for picture in left.pictures] == [2]

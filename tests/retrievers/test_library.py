@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import random
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retrievers import postings
 from retrievers.document import Document, Passage, Picture
 from retrievers.encoders import Modality
 from retrievers.errors import EncoderMismatch, LibraryError
 from retrievers.evidence import Box, Line, Vectors
 from retrievers.library import Library, Source
-from retrievers.words import indexed, terms
+from retrievers.words import indexed, match_any, terms
 
 
 class CountingEncoder:
@@ -267,6 +269,71 @@ def test_any_text_is_a_safe_query(bees: Library, query: str) -> None:
     assert bees.counts().passages == 3
 
 
+def by_fts5(library: Library, text: str, kind: str, k: int) -> list[tuple[str, float]]:
+    """The reference: FTS5's own BM25 of all words of a query at once."""
+    with sqlite3.connect(library.folder / "library.sqlite") as connection:
+        rows = connection.execute(
+            "SELECT words.rowid, -rank FROM words JOIN items ON items.id = words.rowid"
+            " WHERE words MATCH ? AND rank MATCH 'bm25(2.0, 1.0, 1.0)' AND kind = ?"
+            " ORDER BY rank, words.rowid LIMIT ?",
+            (match_any(terms(text)), kind, k),
+        ).fetchall()
+    connection.close()
+    return [(f"{kind}:{number}", score) for number, score in rows]
+
+
+@pytest.mark.parametrize("kept", [0, 50, 2_000_000])
+def test_words_searched_for_apart_rank_as_fts5_ranks_them_together(
+    library: Library, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same ids, same scores, equals in the same order: cold, warm, after a write, and however few
+    postings are kept."""
+    monkeypatch.setattr(postings, "KEPT", kept)
+    drawn = random.Random(7)
+    words = [f"word{n}" for n in range(40)]
+
+    def text() -> str:
+        return " ".join(drawn.choices(words, [1 / (n + 1) for n in range(40)], k=8))
+
+    for number in range(4):
+        shown = tuple(picture(RED[0], text()) for _ in range(5))
+        document = Document(
+            text(), tuple(Passage(text(), heading=text()) for _ in range(30)), shown
+        )
+        store(library, source(f"/papers/{number}.md"), document)
+        for question in [text() for _ in range(6)] * 2:
+            for kind, k in (("passage", 10), ("picture", 3), ("passage", 1000)):
+                expected = by_fts5(library, question, kind, k)
+                assert library.search_words(question, kind=kind, k=k) == expected  # type: ignore[arg-type]
+    library.forget("/papers/0.md")
+    assert library.search_words("word0", kind="passage", k=99) == by_fts5(
+        library, "word0", "passage", 99
+    )
+
+
+def test_threads_that_search_while_another_writes_find_what_is_there(library: Library) -> None:
+    """Each of 4 threads sees, of every source, all of its passages or none."""
+    store(library, source("/papers/0.md"), Document("", (Passage("bee"),) * 5))
+    counts: list[int] = []
+    done = threading.Event()
+
+    def search() -> None:
+        while not done.is_set():
+            counts.append(len(library.search_words("bee", kind="passage", k=1000)))
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 20):
+        store(library, source(f"/papers/{number}.md"), Document("", (Passage("bee"),) * 5))
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert counts
+    assert all(count % 5 == 0 for count in counts)
+    assert len(library.search_words("bee", kind="passage", k=1000)) == 100
+
+
 def test_stop_words_count_only_when_nothing_else_is_left() -> None:
     assert terms("What is the Queen of the hive?") == ["queen", "hive"]
     assert terms("who is it") == ["who", "is", "it"]
@@ -298,15 +365,6 @@ def test_rarity_is_the_idf_of_a_words_stem_and_largest_for_absent_words(bees: Li
     assert rare["queens"] == rare["queen"] == pytest.approx(np.log((5 - 1 + 0.5) / 1.5))
     assert rare["zebra"] == pytest.approx(np.log(5.5 / 0.5))
     assert rare["bees"] == 1e-6
-
-
-def test_neighbours_are_the_passages_around_in_the_same_source(bees: Library) -> None:
-    store(bees, source("/other.md"), Document("", (Passage("other"),)))
-    assert bees.neighbours("passage:2") == ["passage:1", "passage:3"]
-    assert bees.neighbours("passage:1", 2) == ["passage:2", "passage:3"]
-    assert bees.neighbours("passage:6") == []
-    assert bees.neighbours("picture:4") == ["passage:2", "passage:3"]
-    assert bees.pictures_on("/papers/bees.md", 2) == ["picture:4", "picture:5"]
 
 
 def test_vectors_come_back_by_item_and_a_row_of_zeros_is_none(bees: Library) -> None:

@@ -90,6 +90,20 @@ def test_the_nearest_are_found_with_their_scores_by_both_distances(
         assert [s for _, s in found] == sorted((s for _, s in found), reverse=True)
 
 
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_scores_from_the_index_are_those_from_the_library_and_leave_out_what_has_no_vector(
+    library: Library, distance: Distance
+) -> None:
+    index = VectorIndex(library, "text", "passage", distance=distance)
+    query = rows_of(1, 3)[0]
+    unread = index.scores(query, range(1, 301))  # nothing was loaded yet: from SQLite
+    index.refresh()
+    assert index.scores(query, range(1, 301)) == unread
+    assert index.scores(query, [7, 3, 100_000]) == pytest.approx({n: unread[n] for n in (3, 7)})
+    library.forget("first")
+    assert index.scores(query, [100_000]) == {}
+
+
 def test_a_distance_that_is_none_is_refused(library: Library) -> None:
     with pytest.raises(LibraryError, match="cosine and euclidean"):
         VectorIndex(library, "text", "passage", distance="manhattan")  # type: ignore[arg-type]

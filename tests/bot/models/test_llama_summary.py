@@ -22,7 +22,7 @@ async def talk(bot: Any) -> list[Any]:
     said = []
     for text in (*ASKED, "And?"):
         said.append(await bot.ask(text, conversation="c"))
-        await bot.parts.summariser.settled()
+        await bot.parts.beside.settled()
     return said
 
 
@@ -56,7 +56,7 @@ async def test_a_real_model_that_never_ends_is_cut_off_and_its_summary_has_all_t
         )
         write = writer(model, load_prompt("summarise"), 8192, 500)
         bot.parts.summariser.offer(Job("c", 5, (4,), 500, write))
-        await bot.parts.summariser.settled()
+        await bot.parts.beside.settled()
         (recap,) = await bot.parts.history.recaps("c")
     assert (recap.turns, missing(FACTS, recap.text)) == (4, [])
     assert len(recap.text) <= 500
