@@ -57,7 +57,7 @@ class JobState:
 
     def end(self, state: str, reason: str = "") -> None:
         """Note that it is over."""
-        self.state, self.reason = state, reason or self.why
+        self.state, self.reason = state, reason
         self.ended = time.time()
 
     def clean(self, text: str) -> str:

@@ -1,18 +1,10 @@
 """Jobs: the taking in of uploaded files, in the background, seen and stopped from any process.
 
 A job runs in the process that took its files, in a thread, one at a time for a library whichever
-process has it: whoever holds the library's lease. What is known of it lies in Redis for a day, with
-a sign of life beside it that its process renews; without that sign it counts as failed. Knows
-nothing of HTTP.
-
-    bifocal:TENANT:{job:ID}:state      what is known of it, as JSON; a day
-    bifocal:TENANT:{job:ID}:alive      its process lives; seconds
-    bifocal:TENANT:{job:ID}:stop       it is to be stopped
-    bifocal:{library:NAME}:ingest      the job that holds a library; seconds
+process has it: whoever holds the library's lease (``job_store.py``). Knows nothing of HTTP.
 """
 
 import asyncio
-import json
 import secrets
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -24,6 +16,7 @@ from typing import Any, TypeVar
 
 from bot.errors import KNOWN_ERRORS
 from bot.service.job_state import JobState
+from bot.service.job_store import STOPPED, JobStore
 from bot.service.problems import problem_of
 from bot.service.shared_redis import SharedRedis
 from bot.service.stopping import Stopping
@@ -34,24 +27,11 @@ from retrievers.library import Library
 
 T = TypeVar("T")
 
-DAY = 86_400
-LEASE = 20.0  #: seconds for which a sign of life and a lease hold
-BEAT = 1.0  #: seconds between two signs, and between looks at whether to stop
+BEAT = 1.0  #: seconds between two signs of life, and between looks at whether to stop
 POLL = 0.2  #: seconds between looks at a job, or at a library that another job has
 AT_ONCE = 2  #: jobs that a process works at
 MOST = 32  #: jobs of a process that are not over
 LAST = 1.0  #: seconds that jobs get to end when the service does
-STOPPED = "the service was stopped before this was done; upload again"
-
-#: KEYS: lease. ARGV: job, lease (ms). The lease is taken, or renewed, unless another job has it.
-HOLD = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-#: KEYS: lease. ARGV: job.
-RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
 
 class TooMany(Exception):
@@ -69,6 +49,7 @@ class Live:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ingestor: Ingestor | None = None
     holds: bool = False  #: the library's lease
+    whole: bool = False  #: every file was looked at
     task: asyncio.Task[None] | None = None
 
     def note(self, event: IngestEvent) -> None:
@@ -95,7 +76,7 @@ class Jobs:
         stopping: Stopping,
         tell: Callable[[Exception], None],
     ) -> None:
-        self._redis, self._encoders, self._workers = redis, encoders, workers
+        self._store, self._encoders, self._workers = JobStore(redis), encoders, workers
         self._stopping, self._tell = stopping, tell
         self._live: dict[str, Live] = {}
         self._working = 0
@@ -115,8 +96,8 @@ class Jobs:
         live = Live(state, library, paths)
         self._live[state.id] = live  # before anything is waited for: it counts
         try:
-            await self._redis.write(partial(_say_alive, state))
-            await self._redis.write(partial(_write, state))
+            await self._store.beat(state, holds=False)
+            await self._store.write(state)
         except BaseException:
             del self._live[state.id]
             raise
@@ -125,21 +106,7 @@ class Jobs:
 
     async def read(self, tenant: str, id: str) -> dict[str, Any] | None:
         """Return a job as far as it is; ``None`` when there is none."""
-
-        async def work(client: Any) -> tuple[bytes | None, int]:
-            pipe = client.pipeline(transaction=True)
-            pipe.get(_key(tenant, id, "state"))
-            pipe.exists(_key(tenant, id, "alive"))
-            raw, alive = await pipe.execute()
-            return raw, alive
-
-        raw, alive = await self._redis.read(work)
-        if raw is None:
-            return None
-        value: dict[str, Any] = json.loads(raw)
-        if value["ended"] is None and not alive:  # its process is gone
-            value |= {"state": "failed", "reason": STOPPED, "ended": value["created"]}
-        return value
+        return await self._store.read(tenant, id)
 
     async def watch(self, tenant: str, id: str) -> AsyncGenerator[dict[str, Any], None]:
         """Yield a job whenever it has changed, until it is over; nothing when there is none."""
@@ -156,12 +123,8 @@ class Jobs:
         """Ask a job to end after the file in hand."""
         if (live := self._live.get(id)) is not None and live.state.tenant == tenant:
             live.halt()
-            return
-
-        async def work(client: Any) -> None:
-            await client.set(_key(tenant, id, "stop"), b"1", ex=DAY)
-
-        await self._redis.write(work)
+        else:
+            await self._store.ask_to_stop(tenant, id)
 
     async def aclose(self) -> None:
         """Stop every job; what does not end at once is left, and told as failed."""
@@ -193,11 +156,18 @@ class Jobs:
                 state.begin()
                 live.changed.set()
                 loop = asyncio.get_running_loop()
-                state.take(await _in_thread(partial(self._ingest, live, loop)))
-            await asyncio.to_thread(_remove_left, live)
-            state.end("failed" if state.why else "stopped" if live.stop.is_set() else "done")
+                report = await _in_thread(partial(self._ingest, live, loop))
+                state.take(report)
+                live.whole = not report.stopped
+            if live.whole:
+                state.end("done")
+            else:
+                await asyncio.to_thread(_remove_left, live)
+                state.end("failed" if state.why else "stopped", state.why)
         except asyncio.CancelledError:
             state.end("failed", STOPPED)
+        except HistoryUnavailable:
+            state.end("failed", "Redis could not be reached; upload again")
         except KNOWN_ERRORS as error:
             state.end("failed", problem_of(error).detail)
         except Exception as error:
@@ -227,7 +197,7 @@ class Jobs:
             if self._working < AT_ONCE:
                 self._working += 1
                 try:
-                    live.holds = await self._redis.write(partial(_hold, live.state))
+                    live.holds = await self._store.hold(live.state)
                 finally:
                     self._working -= not live.holds
                 if live.holds:
@@ -238,18 +208,10 @@ class Jobs:
 
     async def _beat(self, live: Live) -> None:
         """Show that the job lives, renew its lease, and look whether it is to stop."""
-        state = live.state
-        stop = _key(state.tenant, state.id, "stop")
-
-        async def work(client: Any) -> tuple[bool, bool]:
-            await _say_alive(state, client)
-            held = not live.holds or await _hold(state, client)
-            return held, bool(await client.exists(stop))
-
         while True:
             await asyncio.sleep(BEAT)
             with suppress(HistoryUnavailable):
-                held, stopped = await self._redis.write(work)
+                held, stopped = await self._store.beat(live.state, live.holds)
                 if stopped:
                     live.halt()
                 if not held:
@@ -261,7 +223,7 @@ class Jobs:
             await live.changed.wait()
             live.changed.clear()
             with suppress(HistoryUnavailable):
-                await self._redis.write(partial(_write, live.state))
+                await self._store.write(live.state)
             await asyncio.sleep(POLL)
 
     async def _finish(self, live: Live) -> None:
@@ -269,9 +231,9 @@ class Jobs:
         self._live.pop(live.state.id, None)
         self._working -= live.holds
         with suppress(HistoryUnavailable):
-            await self._redis.write(partial(_write, live.state))
+            await self._store.write(live.state)
         with suppress(HistoryUnavailable):  # they end by themselves
-            await self._redis.write(partial(_let_go, live.state))
+            await self._store.let_go(live.state)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
@@ -303,33 +265,6 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 def _remove_left(live: Live) -> None:
     """Remove files that were not taken in because the job was stopped before."""
-    if live.stop.is_set():
-        for path in live.paths:
-            if live.library.source(str(path)) is None:
-                path.unlink(missing_ok=True)
-
-
-async def _say_alive(state: JobState, client: Any) -> None:
-    await client.set(_key(state.tenant, state.id, "alive"), b"1", px=int(LEASE * 1000))
-
-
-async def _write(state: JobState, client: Any) -> None:
-    text = json.dumps(state.to_json())
-    await client.set(_key(state.tenant, state.id, "state"), text, ex=DAY)
-
-
-async def _hold(state: JobState, client: Any) -> bool:
-    return bool(await client.eval(HOLD, 1, _lease(state.library), state.id, int(LEASE * 1000)))
-
-
-async def _let_go(state: JobState, client: Any) -> None:
-    await client.eval(RELEASE, 1, _lease(state.library), state.id)
-    await client.delete(_key(state.tenant, state.id, "alive"))
-
-
-def _lease(library: str) -> str:
-    return f"bifocal:{{library:{library}}}:ingest"
-
-
-def _key(tenant: str, id: str, part: str) -> str:
-    return f"bifocal:{tenant}:{{job:{id}}}:{part}"
+    for path in live.paths:
+        if live.library.source(str(path)) is None:
+            path.unlink(missing_ok=True)
