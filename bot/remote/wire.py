@@ -38,6 +38,8 @@ class Broken(Exception):
 
 def segment(name: str) -> str:
     """Return a name as one segment of an address."""
+    if name in (".", ".."):  # a client's library would take them for steps
+        return name.replace(".", "%2E")
     return quote(name, safe="", errors="replace")
 
 
