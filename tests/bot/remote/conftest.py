@@ -35,9 +35,13 @@ class Breaking:
         self.limits: list[int] = []
         self.cuts = 0  #: connections that were cut
         self.url = ""
+        self.tasks: set[asyncio.Task[Any]] = set()
 
     async def serve_one(self, reader: Any, writer: Any) -> None:
         """Pass one connection on."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
         limit = self.limits.pop(0) if self.limits else None
         try:
             there, out = await asyncio.open_connection("127.0.0.1", self._port)
@@ -46,12 +50,16 @@ class Breaking:
                 await self._some(there, writer, limit)
             finally:
                 sending.cancel()
+                out.transport.abort()
                 await asyncio.wait({sending})
-                await _close(out)
         except OSError:
             pass
         finally:
-            await _close(writer)
+            if self.cuts % 2:  # an end without a word, or a reset
+                writer.close()
+            else:
+                writer.transport.abort()
+            self.tasks.discard(task)
 
     async def _all(self, reader: Any, writer: Any) -> None:
         with suppress(OSError):
@@ -72,12 +80,6 @@ class Breaking:
             await writer.drain()
 
 
-async def _close(writer: Any) -> None:
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
 @pytest.fixture
 def breaking() -> Callable[[str], Any]:
     """``async with breaking(url) as way``: a way to a service that breaks; see ``Breaking``."""
@@ -91,6 +93,10 @@ def breaking() -> Callable[[str], Any]:
             yield way
         finally:
             server.close()
+            for task in way.tasks:
+                task.cancel()
+            if way.tasks:
+                await asyncio.wait(way.tasks)
             await server.wait_closed()
 
     return opened
