@@ -51,7 +51,7 @@ def checked_url(url: str, allow_http: bool) -> str:
         raise SettingsError(f"service {str(url)[:80]!r}: give an address: https://…") from None
     if parsed.userinfo or parsed.query or parsed.fragment:
         raise SettingsError("service: give its address alone, the key beside it, nothing behind it")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 1) > 65_535:
         raise SettingsError(f"service {url[:80]!r}: give an address that begins with https://")
     if parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host)):
         raise SettingsError(

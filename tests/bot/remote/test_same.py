@@ -1,6 +1,7 @@
 """The same stories, told to a bot in this process and to a served one: nothing differs."""
 
 import asyncio
+import hashlib
 import io
 import os
 from collections.abc import AsyncIterator, Callable
@@ -133,6 +134,7 @@ class TestSame:
             assert known.turns[0].question.pictures == (1, 2, 3, 4)
             assert await bot.picture("c", 1) == png("white")
             assert await bot.picture("c", 2) == images[2]
+            assert known.pictures[1].sha256 == hashlib.sha256(png("red")).hexdigest()
             await bot.drop("c", 2)
             assert (await bot.conversation("c")).dropped == (2,)
             with pytest.raises(PictureNotFound):
