@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-from bot import AsyncRemoteChatBot, ServiceError
+from bot import AsyncRemoteChatBot, Done, ServiceError, Token
 from bot.remote import events as remote_events
 
 WORDS = [f"w{n}é\u2028 " for n in range(100)]
@@ -58,12 +58,13 @@ async def test_a_stream_that_is_cut_anywhere_arrives_whole(serve: Any, breaking:
             async with AsyncRemoteChatBot(way.url) as bot:
                 seen = [event async for event in bot.stream(TALL, conversation=f"c{step}")]
                 assert [e.type for e in seen[:1]] == ["evidence"], step
-                said = [e.text for e in seen if e.type == "token"]
+                said = [e.text for e in seen if isinstance(e, Token)]
                 assert said == WORDS, step
                 assert [e.type for e in seen[len(WORDS) + 1 :]] == ["done"], step
                 way.limits = []
                 known = await bot.conversation(f"c{step}")
                 assert known.total == 1, step
+                assert isinstance(seen[-1], Done)
                 assert seen[-1].answer.turn == known.turns[0].id
         assert way.cuts > 100
 

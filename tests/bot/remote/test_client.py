@@ -145,7 +145,7 @@ async def test_a_good_key_opens_its_library_and_no_other(serve: Any) -> None:
 
 
 async def test_a_rate_is_waited_for_if_that_is_not_long() -> None:
-    ok = (200, {}, b'{"conversations": []}')
+    ok: Any = (200, {}, b'{"conversations": []}')
     limited = problem(429, "rate-limited", "60 a minute", **{"Retry-After": "1"})
     async with answering(limited, ok) as (url, asked), AsyncRemoteChatBot(url, SECRET) as bot:
         assert await bot.conversations() == []
@@ -221,7 +221,7 @@ async def test_ordinary_code_does_the_same(serve: Any, tmp_path: Path) -> None:
             answer = bot.ask("Which receipt is over 50?", conversation="c")
             assert "73.40" in answer.text
             assert "data:image/jpeg;base64," in answer._repr_html_()
-            events = bot.stream(TALL, conversation="c")
+            events = bot.stream(TALL, conversation="left")
             assert next(events).type == "evidence"
             events.close()  # type: ignore[attr-defined]
             assert [type(e) for e in bot.stream(TALL, conversation="c")][-1] is Done
