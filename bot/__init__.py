@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bot.chatbot import AsyncChatBot, ChatBot
-    from bot.errors import KNOWN_ERRORS, BifocalError, ModelError, SettingsError, TurnError
+    from bot.errors import (
+        KNOWN_ERRORS,
+        BifocalError,
+        ModelError,
+        ServiceError,
+        SettingsError,
+        TurnError,
+    )
     from bot.events import (
         Answer,
         Citation,
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
         Notice,
         Token,
     )
+    from bot.remote import AsyncRemoteChatBot, RemoteChatBot
     from bot.sent import SentPicture
     from bot.settings import Settings
 
@@ -26,6 +34,7 @@ __all__ = [
     "KNOWN_ERRORS",
     "Answer",
     "AsyncChatBot",
+    "AsyncRemoteChatBot",
     "BifocalError",
     "ChatBot",
     "Citation",
@@ -36,7 +45,9 @@ __all__ = [
     "LedgerEntry",
     "ModelError",
     "Notice",
+    "RemoteChatBot",
     "SentPicture",
+    "ServiceError",
     "Settings",
     "SettingsError",
     "Token",
@@ -49,7 +60,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    for module in ("errors", "settings", "events", "sent", "chatbot"):
+    for module in ("errors", "settings", "events", "sent", "chatbot", "remote"):
         found = vars(import_module(f"{__name__}.{module}"))
         if name in found:
             return found[name]

@@ -21,6 +21,7 @@ from bot.cli_serve import add_command as add_serve
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bot.blocking import BlockingBot
     from bot.settings import Settings
 
 app = typer.Typer(
@@ -50,6 +51,14 @@ ModelOption = Annotated[
     typer.Option("--model", "-m", help="Who writes: extractive, llama:NAME, or provider:model."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="BIFOCAL_URL",
+        help="Ask a served bot, with the key in BIFOCAL_KEY; --library is then one of its names.",
+    ),
+]
 ImageOption = Annotated[
     list[Path] | None,
     typer.Option("--image", "-i", readable=False, help="A picture to ask about; repeatable."),
@@ -150,15 +159,15 @@ def ask(
     ] = None,
     library: LibraryOption = None,
     model: ModelOption = None,
+    url: UrlOption = None,
     why: Annotated[bool, typer.Option("--why", help="Show the evidence, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask one question, with pictures or without, and print the cited answer."""
     from bot.channels.terminal import answer_in_terminal
     from bot.channels.terminal_views import print_why
-    from bot.chatbot import ChatBot
 
-    with ChatBot.open(settings=_settings(library=library, model=model)) as bot:
+    with _open(url, library, model) as bot:
         if as_json:
             answer = bot.ask(question, images=image or [], conversation=conversation)
             _print_json(answer.to_json())
@@ -181,6 +190,7 @@ def chat(
     ] = None,
     library: LibraryOption = None,
     model: ModelOption = None,
+    url: UrlOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Read questions as lines, print one JSON answer each.")
     ] = False,
@@ -189,10 +199,9 @@ def chat(
     from rich.markup import escape
 
     from bot.channels.terminal import HELP, Chat, chat_in_json
-    from bot.chatbot import ChatBot
     from bot.show import plain
 
-    with ChatBot.open(settings=_settings(library=library, model=model)) as bot:
+    with _open(url, library, model) as bot:
         if resume is not None:
             existing(bot.conversation(resume).total, resume)
         name = resume or conversation or f"chat-{os.urandom(4).hex()}"
@@ -200,7 +209,7 @@ def chat(
             chat_in_json(bot, sys.stdin, name, _print_json)
             return
         console = _console()
-        about = f"Conversation {name}; {bot.parts.model_name} writes."
+        about = f"Conversation {name}; {_writer(bot)} writes."
         console.print(f"[dim]{escape(plain(about))}[/]\n{HELP}\n")
         Chat(bot, console, name, lambda: console.input("[bold green]you ›[/] ")).run()
 
@@ -257,6 +266,25 @@ def reencode(library: LibraryOption = None, as_json: JsonOption = False) -> None
     done = reencode_in_terminal(_settings(library=library), _console(as_json))
     if as_json:
         _print_json(done)
+
+
+def _open(url: str | None, library: Path | None, model: str | None) -> "BlockingBot":
+    """Open a bot in this process, or one behind a service."""
+    if url is None:
+        from bot.chatbot import ChatBot
+
+        return ChatBot.open(settings=_settings(library=library, model=model))
+    from bot.remote import RemoteChatBot
+
+    if model is not None:
+        raise typer.BadParameter("--model: who writes is the service's own setting")
+    return RemoteChatBot(url, os.environ.get("BIFOCAL_KEY", ""), library=str(library or "default"))
+
+
+def _writer(bot: "BlockingBot") -> str:
+    from bot.chatbot import ChatBot
+
+    return bot.parts.model_name if isinstance(bot, ChatBot) else repr(bot)
 
 
 def _settings(**given: Any) -> "Settings":

@@ -18,6 +18,7 @@ from memory.errors import ConversationNotFound
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseCallbackHandler
 
+    from bot.remote.client import AsyncRemoteChatBot
     from bot.taking import Chain
     from bot.turn_state import Parts
     from memory.archive import Carried
@@ -161,7 +162,7 @@ async def answer_in(events: AsyncGenerator[Event, None]) -> Answer:
 class Edits:
     """The half of :class:`bot.ChatBot` that changes what was said. See :class:`AsyncEdits`."""
 
-    _bot: AsyncEdits
+    _bot: "AsyncEdits | AsyncRemoteChatBot"
     _run: Callable[..., Any]
     _pull: Callable[[AsyncGenerator[Event, None]], Iterator[Event]]
 

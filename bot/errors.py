@@ -6,6 +6,7 @@ BifocalError
 ├── FetchRefused         a picture was not fetched (bot/service/fetching.py)
 ├── ModelError           the model that writes answers cannot be loaded or failed
 │   └── ModelBusy        it has too much to do; ``retry_after`` says when to ask again
+├── ServiceError         a served bot cannot be reached, or refuses; ``retry_after`` may say more
 └── TurnError            one step of a turn failed; ``stage`` names it
 
 Beside it stand the trees of the packages below, which never import this one:
@@ -43,6 +44,21 @@ class ModelBusy(ModelError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class ServiceError(BifocalError):
+    """A service cannot be reached, or answers what nothing else here stands for.
+
+    ``status`` is that of HTTP, 0 when there was no answer; ``kind`` the problem's
+    (``"unauthorized"``, ``"rate-limited"`` …); ``retry_after`` the seconds after which to ask
+    again, where it says so.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, kind: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.retry_after = status, kind, retry_after
 
 
 class TurnError(BifocalError):

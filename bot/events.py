@@ -46,6 +46,21 @@ class Citation:
             "picture": self.picture,
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Citation":
+        """Read what :meth:`to_json` wrote; ``KeyError``, ``TypeError``, ``ValueError`` if not."""
+        return cls(
+            mark=int(value["mark"]),
+            kind=value["kind"],
+            evidence_id=str(value["evidence"]),
+            source=str(value["source"]),
+            page=value["page"],
+            quote=str(value["quote"]),
+            box=Box.from_json(value["box"]) if value["box"] else None,
+            media=value["media"],
+            picture=value["picture"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
@@ -79,6 +94,27 @@ class LedgerEntry:
             "cited": self.cited,
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "LedgerEntry":
+        """Read what :meth:`to_json` wrote; the evidence's text is not in it."""
+        evidence = Evidence(
+            id=str(value["id"]),
+            kind=value["kind"],
+            source=str(value["source"]),
+            text="",
+            page=value["page"],
+            caption=str(value["caption"]),
+            score=float(value["score"]),
+            scores={str(name): float(score) for name, score in value["scores"].items()},
+        )
+        return cls(
+            number=int(value["number"]),
+            evidence=evidence,
+            in_prompt=bool(value["in_prompt"]),
+            pixels_shown=bool(value["pixels_shown"]),
+            cited=bool(value["cited"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Referred:
@@ -104,6 +140,17 @@ class Referred:
             "shown": list(self.shown),
             "carried": self.carried,
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Referred":
+        """Read what :meth:`to_json` wrote."""
+        return cls(
+            phrase=str(value["phrase"]),
+            pictures=tuple(int(n) for n in value["pictures"]),
+            sure=bool(value["sure"]),
+            shown=tuple(int(n) for n in value["shown"]),
+            carried=bool(value.get("carried", False)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +200,25 @@ class Answer:
             "model": self.model,
             "usage": dict(self.usage),
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Answer":
+        """Read what :meth:`to_json` wrote, but for the evidence's text; it has no ``media``."""
+        return cls(
+            text=str(value["text"]),
+            question=str(value["question"]),
+            citations=tuple(Citation.from_json(one) for one in value["citations"]),
+            evidence=tuple(LedgerEntry.from_json(one) for one in value["evidence"]),
+            references=tuple(Referred.from_json(one) for one in value["references"]),
+            notices=tuple(str(text) for text in value["notices"]),
+            timings={str(name): float(ms) for name, ms in value["timings"].items()},
+            conversation=str(value["conversation"]),
+            turn=str(value["turn"]),
+            model=str(value["model"]),
+            found=bool(value["found"]),
+            searched=str(value["searched"]),
+            usage={str(name): int(count) for name, count in value["usage"].items()},
+        )
 
     def _repr_html_(self) -> str:
         from bot.show import answer_html

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from langchain_core.messages import BaseMessage
 
@@ -15,7 +14,6 @@ from bot.events import Answer, Citation, LedgerEntry, Referred
 from bot.turn_state import Parts, TurnState
 from memory.messages import Message, Turn
 from retrievers.errors import LibraryError
-from retrievers.evidence import Box, Evidence
 from retrievers.library import Library
 
 _PHRASE = 200  # characters of a phrase that are kept
@@ -143,9 +141,9 @@ def answer_again(
     return Answer(
         text=turn.answer.text,
         question=str(ledger.get("question", turn.question.text)),
-        citations=tuple(_citation(value) for value in turn.citations),
-        evidence=tuple(_entry(value) for value in ledger.get("evidence", ())),
-        references=tuple(_referred(value) for value in ledger.get("references", ())),
+        citations=tuple(Citation.from_json(value) for value in turn.citations),
+        evidence=tuple(LedgerEntry.from_json(value) for value in ledger.get("evidence", ())),
+        references=tuple(Referred.from_json(value) for value in ledger.get("references", ())),
         notices=tuple(str(text) for text in ledger.get("notices", ())),
         conversation=conversation,
         turn=turn.id,
@@ -154,53 +152,6 @@ def answer_again(
         found=bool(ledger.get("found", True)),
         searched=searched(*(str(ledger.get(key, "")) for key in ("query", "context", "how"))),
         media=partial(_media, library, pictures) if library is not None else None,
-    )
-
-
-def _citation(value: Mapping[str, Any]) -> Citation:
-    """Read what ``Citation.to_json`` wrote."""
-    return Citation(
-        mark=int(value["mark"]),
-        kind=value["kind"],
-        evidence_id=str(value["evidence"]),
-        source=str(value["source"]),
-        page=value["page"],
-        quote=str(value["quote"]),
-        box=Box.from_json(value["box"]) if value["box"] else None,
-        media=value["media"],
-        picture=value["picture"],
-    )
-
-
-def _referred(value: Mapping[str, Any]) -> Referred:
-    """Read what ``Referred.to_json`` wrote."""
-    return Referred(
-        phrase=str(value["phrase"]),
-        pictures=tuple(int(n) for n in value["pictures"]),
-        sure=bool(value["sure"]),
-        carried=bool(value.get("carried", False)),
-        shown=tuple(int(n) for n in value["shown"]),
-    )
-
-
-def _entry(value: Mapping[str, Any]) -> LedgerEntry:
-    """Read what ``LedgerEntry.to_json`` wrote; the evidence's text is not in it."""
-    evidence = Evidence(
-        id=str(value["id"]),
-        kind=value["kind"],
-        source=str(value["source"]),
-        text="",
-        page=value["page"],
-        caption=str(value["caption"]),
-        score=float(value["score"]),
-        scores={str(name): float(score) for name, score in value["scores"].items()},
-    )
-    return LedgerEntry(
-        number=int(value["number"]),
-        evidence=evidence,
-        in_prompt=bool(value["in_prompt"]),
-        pixels_shown=bool(value["pixels_shown"]),
-        cited=bool(value["cited"]),
     )
 
 

@@ -31,6 +31,8 @@ from retrievers.fusion import FUSIONS, RUNS
 
 PREFIX = "BIFOCAL_"
 CONFIG = "BIFOCAL_CONFIG"
+#: Where a served bot is, and the key to it: not settings of a bot in this process
+URL, KEY = "BIFOCAL_URL", "BIFOCAL_KEY"
 
 
 class Settings(BaseModel):
@@ -144,7 +146,7 @@ class Settings(BaseModel):
         if file is not None:
             values.update(_read_toml(file))
         for name, value in (environ or {}).items():
-            if not name.startswith(PREFIX) or name == CONFIG or value == "":
+            if not name.startswith(PREFIX) or name in (CONFIG, URL, KEY) or value == "":
                 continue
             field = name.removeprefix(PREFIX).lower()
             if field.startswith(_SERVE):

@@ -1,6 +1,6 @@
 """A conversation in a terminal: answers as they are written, and the commands of ``bifocal chat``.
 
-Speaks to a :class:`ChatBot` and a rich console, and knows nothing of how answers come about.
+Speaks to a :class:`BlockingBot` and a rich console, and knows nothing of how answers come about.
 """
 
 import json
@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from bot.blocking import BlockingBot
 from bot.channels.terminal_views import (
     print_citations,
     print_picture,
     print_pictures,
     print_why,
 )
-from bot.chatbot import ChatBot
 from bot.errors import KNOWN_ERRORS, BifocalError
 from bot.events import Answer, Done, Notice, Token
 from bot.show import picture_of, plain
@@ -35,7 +35,7 @@ HELP = """\
 
 
 def answer_in_terminal(
-    bot: ChatBot,
+    bot: BlockingBot,
     console: Console,
     text: str,
     *,
@@ -63,7 +63,7 @@ class Chat:
 
     def __init__(
         self,
-        bot: ChatBot,
+        bot: BlockingBot,
         console: Console,
         conversation: str,
         read_line: Callable[[], str],
@@ -148,7 +148,7 @@ class Chat:
 
 
 def chat_in_json(
-    bot: ChatBot,
+    bot: BlockingBot,
     lines: Iterable[str],
     conversation: str,
     write: Callable[[object], None],

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bot.chatbot import ChatBot
+from bot.blocking import BlockingBot
 from bot.events import Answer, Citation, Referred
 from bot.show import picture_of, plain, source_name, where
 from memory.messages import Conversation, PictureRef
@@ -24,7 +24,7 @@ from retrievers.library import Source
 PICTURE_COLUMNS, PICTURE_ROWS = 44, 22
 
 
-def print_citations(bot: ChatBot, console: Console, answer: Answer) -> None:
+def print_citations(bot: BlockingBot, console: Console, answer: Answer) -> None:
     """Print a footnote for each citation, and the cited pictures where the terminal has colours."""
     for citation in answer.citations:
         console.print(Text.assemble(("  " + f"[{citation.mark}] ", "bold"), *footnote(citation)))

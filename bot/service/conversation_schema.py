@@ -94,6 +94,7 @@ class PictureOut(BaseModel):
     """A picture of a conversation, under the number that it keeps."""
 
     number: int
+    sha256: str
     name: str
     caption: str
     media_type: str

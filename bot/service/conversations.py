@@ -166,6 +166,7 @@ def _turn(turn: Turn, names: Names) -> dict[str, Any]:
 def _picture(ref: PictureRef) -> dict[str, Any]:
     return {
         "number": ref.number,
+        "sha256": ref.sha256,
         "name": ref.name,
         "caption": ref.caption,
         "media_type": ref.media_type,
