@@ -4,6 +4,12 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import openai
+import pytest
+
+from bot.service.given_history import GivenHistory, GivenTurn
+from memory.errors import HistoryError, PictureNotFound
+
 TALL = "How tall is the lighthouse?"
 
 
@@ -142,3 +148,62 @@ async def test_tenants_libraries_and_conversations_stay_apart(serve: Any) -> Non
             bots = served.server.config.app.inner.state.bots
             tenant = "anna" if key is anna else "ben"
             assert (await bots.history_of(tenant).load("c1")).total == 1
+
+
+async def test_a_long_chat_is_read_from_its_end_and_leaves_nothing(
+    serve: Any, client: Any, writer: Any
+) -> None:
+    """Only the last turns are put before the model, which is told; no summary is made for later,
+    and footnotes that came back are not read as words."""
+    model = writer(says=["Aye."])
+    async with serve(writer=model, history_turns=3) as served, client(served) as asks:
+        messages = []
+        for n in range(6):
+            noted = f"Answer {n} [1].\n\n[1] skerrin-guide.md: “a footnote”"
+            messages += [says(f"Question number {n}?"), says(noted, "assistant")]
+        messages.append(says(TALL))
+        whole = await asks.chat.completions.create(model="default", messages=messages)
+        prompt = next(p for p, _ in model.asked if p[0].type == "system")
+        earlier = [str(m.text) for m in prompt if m.type == "ai"]
+        assert earlier == ["Answer 3 .", "Answer 4 .", "Answer 5 ."]
+        assert "a footnote" not in str(prompt)
+        notices = whole.choices[0].message.model_extra["bifocal"]["notices"]
+        assert "only the last 3 of 6 turns were looked at" in notices
+        bots = served.server.config.app.inner.state.bots
+        bot = await bots.bot("default", "default")
+        await bot.parts.summariser.settled()
+        assert sum(1 for p, _ in model.asked if p[0].type == "system") == 1
+        assert not [p for p, _ in model.asked if "summary" in str(p[-1].text)[:200]]
+        assert await bots.history.conversations() == []
+
+
+async def test_an_earlier_picture_that_is_none_is_refused(serve: Any, client: Any) -> None:
+    """By its number among the pictures of the messages."""
+    broken = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    messages = [
+        {"role": "user", "content": [broken]},
+        says("I see.", "assistant"),
+        says("What is it?"),
+    ]
+    async with serve() as served, client(served) as asks:
+        with pytest.raises(openai.BadRequestError, match="picture 1 of the earlier messages"):
+            await asks.chat.completions.create(model="default", messages=messages)
+
+
+async def test_a_given_history_does_what_a_turn_needs_and_nothing_else(open_bot: Any) -> None:
+    """It loads, is claimed, gives pictures and saves nothing; all else says why it cannot."""
+    async with open_bot() as bot:
+        turns = [GivenTurn("First?", "One."), GivenTurn("Second?", "Two.")]
+        history = await GivenHistory.of(turns, bot.parts)
+        assert [t.answer.text for t in (await history.load("x", last=1)).turns] == ["Two."]
+        assert (await history.load("x", last=0)).turns == ()
+        async with history.claim("x", "t") as claim:
+            assert claim.conversation.total == 2
+        assert (await history.load("x")).total == 2
+        with pytest.raises(PictureNotFound):
+            await history.picture("x", 1)
+        for work in (history.forget, history.search, history.drop, history.conversations):
+            with pytest.raises(HistoryError, match="not kept"):
+                await work("x")
+        with pytest.raises(HistoryError, match="not kept"):
+            history.as_langchain("x")
