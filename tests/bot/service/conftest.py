@@ -197,7 +197,7 @@ async def dribble() -> AsyncIterator[Dribble]:
         bound.bind(("127.0.0.1", 0))
         state.url = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
         config = uvicorn.Config(
-            state,  # type: ignore[arg-type]
+            state,
             log_config=None,
             lifespan="off",
             timeout_graceful_shutdown=1,

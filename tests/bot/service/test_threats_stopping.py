@@ -61,7 +61,7 @@ async def test_a_service_that_is_stopped_ends_every_stream_with_a_word_and_leave
             BIFOCAL_SERVE_GRACE_SECONDS=str(GRACE),
         ) as running:
             begun = [asyncio.Event() for _ in range(4)]
-            stream = {"text": "Tell me all", "stream": True}
+            stream: dict[str, Any] = {"text": "Tell me all", "stream": True}
             asked = [
                 asyncio.create_task(last_event(running.client, body, event))
                 for body, event in zip(
