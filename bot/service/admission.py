@@ -36,16 +36,20 @@ class Admission:
         """Whether no new turn is taken."""
         return self._stopping.begun.is_set()
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a place and hold it. A problem of status 503 when too many wait already, or
-        when the service is stopping."""
+    def check(self) -> None:
+        """Raise what :meth:`turn` would raise now: cheap, before a request is read."""
         if self.stopping:
             raise Problem(503, "stopping", "the service is stopping; ask again", retry_after=5)
         if self._slots.locked() and self.waiting >= self._most:
             self.refused += 1
             told = f"{self.running} turns are under way and {self.waiting} wait; ask again later"
             raise Problem(503, "overloaded", told, retry_after=self.retry_after)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a place and hold it. A problem of status 503 when too many wait already, or
+        when the service is stopping."""
+        self.check()
         self.waiting += 1
         self._changed(self)
         try:

@@ -57,8 +57,9 @@ class Seen:
         )
 
     def failed(self, error: Exception) -> None:
-        """Log what a request failed with, if the one who asked is not to blame."""
-        if problem_of(error).status >= 500:
+        """Log what a request failed with, if neither who asked is to blame, nor the load."""
+        problem = problem_of(error)
+        if problem.status >= 500 and problem.kind not in ("overloaded", "stopping"):
             logs.tell("failed", level="error", error=error)
 
     async def _logged(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:

@@ -76,6 +76,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 )
 async def take_turn(request: Request, access: Who, key: Key = None) -> Response:
     """Ask a question with text, pictures, or both."""
+    request.app.state.admission.check()  # before its body is read and its key's budget is touched
     asked, files = await read_either(request, TurnAsked)
     bot = await bot_for(request, access, asked.library)
     pictures = await pictures_of(request, access, asked, files)

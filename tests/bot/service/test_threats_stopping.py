@@ -4,6 +4,8 @@ import asyncio
 import os
 import random
 import socket
+import statistics
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,5 +94,23 @@ async def test_a_service_that_is_stopped_ends_every_stream_with_a_word_and_leave
             assert "Traceback" not in running.log.read_text()
         assert processes_of(demo_library) == []
     assert max(spent) < 30  # against hanging; the figure is what counts
-    told = f"{ROUNDS} stops, {GRACE} s of grace: {min(spent):.2f} to {max(spent):.2f} s\n"
+    told = f"{ROUNDS} stops, {GRACE} s of grace: {min(spent):.2f} to {max(spent):.2f} s"
+    told += f", median {statistics.median(spent):.2f} s\n"
     sys.stdout.write(told)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_service_that_cannot_start_says_why_and_does_not_end_with_0(
+    demo_library: Path, workers: str
+) -> None:
+    command = [sys.executable, "-m", "bot", "serve", "--port", "0", "-l", str(demo_library)]
+    done = subprocess.run(
+        [*command, "-m", "extractive", "--workers", workers],
+        env={**os.environ, "BIFOCAL_REDIS_URL": "redis://:sekrit@127.0.0.1:9/0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert "Redis at redis://127.0.0.1:9 cannot be reached" in done.stderr
+    assert "sekrit" not in done.stderr
