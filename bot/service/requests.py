@@ -52,10 +52,18 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
+        headers = Headers(scope=scope) if scope["type"] != "lifespan" else Headers()
+        if (
+            scope["type"] == "websocket"
+        ):  # no browser asks before it opens one: see whose page it is
+            try:
+                self._check(scope, headers)
+            except Problem:
+                await send({"type": "websocket.close", "code": 1008})
+                return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = id
@@ -94,14 +102,15 @@ class Gate:
         if known and host not in known:
             raise Problem(421, "bad-request", "the service is not known under this Host")
         origin = headers.get("origin")
-        ours = f"{scope['scheme']}://{headers.get('host', '')}"
+        scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+        ours = f"{scheme}://{headers.get('host', '')}"
         if origin and origin != ours and origin not in self._settings.origins:
             raise Problem(403, "forbidden-origin", "pages of this origin may not call the service;"
                           " the setting serve.origins allows them")  # fmt: skip
 
     def _capped(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """Return ``receive`` with a cap on the body's bytes and on the wait for each piece."""
-        uploads = scope["path"].startswith("/v1/sources")
+        uploads = scope["path"].startswith(("/v1/sources", "/_nicegui/client/"))
         most = self._settings.upload_bytes if uploads else self._settings.body_bytes
         too_large = Problem(413, "too-large", f"a request has {most:,} bytes at most")
         length = headers.get("content-length", "")
