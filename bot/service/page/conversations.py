@@ -3,6 +3,7 @@
 Knows nothing of what is in them.
 """
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ class ConversationList:
     """The drawer at the side."""
 
     talk: "Talk"
+    make_room: Callable[[], Awaitable[None]]  #: closes the drawer where it covers the talk
 
     def __init__(self, tab: Tab) -> None:
         self._tab = tab
@@ -70,10 +72,12 @@ class ConversationList:
                 ui.menu_item("Forget", partial(self._forget, one.id, title))
 
     async def _new(self) -> None:
+        await self.make_room()
         self.talk.clear()
         await guarded(self.show)
 
     async def _open(self, name: str) -> None:
+        await self.make_room()
         await guarded(partial(self.talk.open, name))
         await guarded(self.show)
 

@@ -110,13 +110,18 @@ def _retrievers(answer: Answer) -> list[str]:
 
 
 def _chart(answer: Answer) -> None:
-    """Draw which retriever found what, with which score."""
+    """Draw which retriever found what, each score as a share of that retriever's best: their own
+    scales have nothing in common, and stand in the table."""
     entries = answer.evidence[:12]
+    best = {
+        name: max(abs(e.evidence.scores.get(name, 0.0)) for e in answer.evidence) or 1.0
+        for name in _retrievers(answer)
+    }
     names = [f"{e.number} {source_name(e.evidence.source)[:NAME]}" for e in entries]
     series: list[dict[str, Any]] = [
-        {"name": retriever, "type": "bar", "barMaxWidth": 14,
-         "data": [round(e.evidence.scores.get(retriever, 0.0), 4) for e in entries]}
-        for retriever in _retrievers(answer)
+        {"name": name, "type": "bar", "barMaxWidth": 14,
+         "data": [round(100 * e.evidence.scores.get(name, 0.0) / most) for e in entries]}
+        for name, most in best.items()
     ]  # fmt: skip
     options = {
         "animation": False,
@@ -125,7 +130,8 @@ def _chart(answer: Answer) -> None:
         "grid": {"left": 8, "right": 16, "top": 36, "bottom": 8, "containLabel": True},
         "legend": {"top": 0, "type": "scroll", "textStyle": {"color": "#888"}},
         "tooltip": {"trigger": "axis", "renderMode": "richText"},  # names are words, not HTML
-        "xAxis": {"type": "value", "axisLabel": {"color": "#888"}},
+        "xAxis": {"type": "value", "axisLabel": {"color": "#888", "formatter": "{value} %"},
+                  "splitLine": {"lineStyle": {"color": "#8883"}}},
         "yAxis": {
             "type": "category", "inverse": True, "data": names,
             "axisLabel": {"color": "#888", "width": 150, "overflow": "truncate"},

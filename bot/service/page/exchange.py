@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nicegui import background_tasks, ui
 
-from bot.events import Answer, Done, Event, Notice, Token
+from bot.events import Answer, Citation, Done, Event, Notice, Token
 from bot.service.page.drawing import SMALL
 from bot.service.page.evidence import cited_picture, open_citation, open_picture, open_why
 from bot.service.page.rendering import safe_html
@@ -57,6 +57,7 @@ class Exchange:
                 ui.html("").classes("words").on("click", self._on_mark, js_handler=ON_MARK)
             )
             self._sources = ui.element("div").classes("sources")
+            self._pictures = ui.element("div").classes("pictures")
             self._notes = ui.element("div").classes("notes")
             self._trouble = ui.element("div").classes("trouble").props('role="alert"')
             self._actions = ui.element("div").classes("actions")
@@ -84,7 +85,7 @@ class Exchange:
     def begin(self) -> None:
         """Make room for an answer that is about to come."""
         self._text, self._notices, self.answer = "", [], None
-        for part in (self._sources, self._notes, self._trouble, self._actions):
+        for part in (self._sources, self._pictures, self._notes, self._trouble, self._actions):
             part.clear()
         self._words.set_content("")
         self._waits.set_visibility(True)
@@ -194,25 +195,30 @@ class Exchange:
 
     async def _show_sources(self, answer: Answer) -> None:
         with self._sources:
-            for citation in answer.citations:
-                chip = ui.element("button").classes("source").props('type="button"')
-                chip.on("click", partial(self._open, citation.mark))
-                with chip:
-                    ui.label(str(citation.mark)).classes("number")
-                    ui.label(where(citation)).classes("place")
-            shown: set[tuple[Any, ...]] = set()
-            for citation in answer.citations:
-                seen = (citation.media, citation.picture, citation.box)
-                if citation.kind != "picture" or seen in shown or len(shown) >= PICTURES:
-                    continue
-                shown.add(seen)
-                try:
-                    address = await cited_picture(self._talk.tab, citation, SMALL)
-                except Exception as error:
-                    self._note(f"[{citation.mark}]: {told(error)}")
-                    continue
-                alt = f"Source {citation.mark}: {where(citation)}"
+            first = {c.mark: c for c in reversed(answer.citations)}
+            for mark in sorted(first):
+                self._chip(first[mark])
+        shown: set[tuple[Any, ...]] = set()
+        for citation in answer.citations:
+            seen = (citation.media, citation.picture, citation.box)
+            if citation.kind != "picture" or seen in shown or len(shown) >= PICTURES:
+                continue
+            shown.add(seen)
+            try:
+                address = await cited_picture(self._talk.tab, citation, SMALL)
+            except Exception as error:
+                self._note(f"[{citation.mark}]: {told(error)}")
+                continue
+            alt = f"Source {citation.mark}: {where(citation)}"
+            with self._pictures:
                 image(address, alt, partial(self._open, citation.mark)).classes("cited")
+
+    def _chip(self, citation: Citation) -> None:
+        chip = ui.element("button").classes("source").props('type="button"')
+        chip.on("click", partial(self._open, citation.mark), args=[])
+        with chip:
+            ui.label(str(citation.mark)).classes("number")
+            ui.label(where(citation)).classes("place")
 
     def _show_actions(self) -> None:
         self._actions.clear()

@@ -20,6 +20,7 @@ from bot.service.page.talk import Talk
 from bot.service.page.widgets import guarded
 from bot.service.problems import not_found, problem_of
 
+NARROW = 820  #: pixels below which the drawer covers the talk
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" '
     'rx="8" fill="#2f5d62"/><circle cx="11" cy="17" r="6" fill="none" stroke="#fff" '
@@ -84,14 +85,23 @@ async def page(request: Request, client: Client) -> None:
     if tab.library not in libraries and libraries:
         tab.library = libraries[0]
         pick.set_value(tab.library)
-    with ui.left_drawer(bordered=True).props("width=290 breakpoint=820").classes("side") as drawer:
+    with (
+        ui.left_drawer(bordered=True, bottom_corner=True)
+        .props(f"width=290 breakpoint={NARROW}")
+        .classes("side") as drawer
+    ):
         listed = ConversationList(tab)
     menu.on_click(drawer.toggle)
     talk = Talk(tab, listed, title)
     with ui.footer().classes("bottom"):
         composer = Composer(tab, talk)
+
+    async def make_room() -> None:
+        if await ui.run_javascript(f"window.innerWidth < {NARROW}"):
+            drawer.hide()
+
     talk.composer = composer
-    listed.talk = talk
+    listed.talk, listed.make_room = talk, make_room
     pick.on_value_change(lambda event: _choose(tab, talk, str(event.value)))
     client.on_delete(talk.leave)
     await guarded(partial(listed.show))

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from nicegui import background_tasks, events, ui
+from nicegui.elements.upload_files import FileUpload
 from starlette.datastructures import UploadFile
 
 from bot.service.bodies import FILES
@@ -23,7 +24,7 @@ from retrievers.ingest.kinds import known
 class _Pieces:
     """A file of NiceGUI's uploader as :func:`keep` reads one."""
 
-    def __init__(self, file: ui.upload.FileUpload) -> None:
+    def __init__(self, file: FileUpload) -> None:
         self._pieces: AsyncIterator[bytes] = file.iterate()
 
     async def read(self, size: int = -1) -> bytes:
@@ -92,7 +93,9 @@ async def _follow(tab: Tab, job: dict[str, Any], place: ui.element) -> None:
     if place.is_deleted:
         return
     with place:
-        bar = ui.linear_progress(0.0, show_value=False).props('aria-label="Progress" rounded')
+        bar = ui.linear_progress(0.0, show_value=False).props(
+            'aria-label="Progress" rounded instant-feedback'
+        )
         line = ui.label("Waiting").classes("hint")
         lines = ui.element("ul").classes("files")
     async with aclosing(tab.state.jobs.watch(tenant, job["id"])) as steps:

@@ -79,8 +79,8 @@ class Talk:
                     async for event in events:
                         exchange.take(event)
                 await exchange.complete()
-                self._name()
                 await self._listed.show()
+                self._name()
             except asyncio.CancelledError:
                 if not self.root.is_deleted:
                     exchange.fail("stopped", again=not self.tab.state.cut.is_set())

@@ -26,7 +26,7 @@ def told(error: BaseException) -> str:
 
 def small_button(icon: str, label: str, on_click: Callable[..., Any]) -> ui.button:
     """Make a button that is only a picture, with words for those who cannot see it."""
-    button = ui.button(icon=icon, on_click=on_click).classes("small")
+    button = ui.button(icon=icon, on_click=on_click, color=None).classes("small")
     return button.props(f'flat round dense size=sm aria-label="{label}"').tooltip(label)
 
 
