@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import events, ui
 
-from bot.sent import SentPicture
-from bot.service.page.drawing import SMALL, drawn
-from bot.service.page.tab import Tab
+from bot.service.page.tab import Tab, Waiting
 from bot.service.page.widgets import image, small_button, told
 from bot.service.problems import invalid
 from retrievers.imaging import MAX_BYTES
@@ -36,7 +34,7 @@ class Composer:
 
     def __init__(self, tab: Tab, talk: "Talk") -> None:
         self._tab, self._talk = tab, talk
-        self._pictures: list[tuple[SentPicture, str]] = []
+        self._pictures: list[Waiting] = []
         self._most = tab.state.bots.settings.pictures_per_turn
         self._coming = 0
         with ui.element("div").classes("composer") as box:
@@ -78,13 +76,11 @@ class Composer:
         try:
             if len(self._pictures) >= self._most:
                 raise invalid("pictures", f"{self._most} in one turn are the most")
-            await self._tab.access(counts=True)
             if event.file.size() > MAX_BYTES:
                 raise invalid("pictures", f"a picture has {MAX_BYTES:,} bytes at most")
-            data = await event.file.read()
-            address = await drawn(self._tab.state.drawing, data, None, SMALL)
+            kept = await self._tab.keep(await event.file.read(), event.file.name)
             if len(self._pictures) < self._most:
-                self._pictures.append((SentPicture(data, name=event.file.name[:200]), address))
+                self._pictures.append(kept)
         except Exception as error:
             ui.notify(told(error), type="negative", position="top")
         finally:
@@ -102,9 +98,9 @@ class Composer:
         self._row.clear()
         self._row.set_visibility(bool(self._pictures))
         with self._row:
-            for at, (_, address) in enumerate(self._pictures):
+            for at, waiting in enumerate(self._pictures):
                 with ui.element("figure").classes("thumb"):
-                    image(address, f"Picture {at + 1} to be sent")
+                    image(waiting.shown, f"Picture {at + 1} to be sent")
                     small_button("close", f"Remove picture {at + 1}", partial(self._remove, at))
 
     def _remove(self, at: int) -> None:
@@ -129,7 +125,7 @@ class Composer:
         pictures, self._pictures = self._pictures, []
         self._words.set_value("")
         self._show()
-        self._talk.ask(text, [p for p, _ in pictures], [address for _, address in pictures])
+        self._talk.ask(text, pictures)
 
     def set_busy(self, busy: bool) -> None:
         """Show what can be done: send, or stop."""

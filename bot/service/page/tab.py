@@ -5,10 +5,11 @@ queue as a request over HTTP does. Knows nothing of NiceGUI.
 """
 
 import asyncio
+import hashlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bot.events import Answer, Event
@@ -19,7 +20,7 @@ from bot.service.feedback_store import Feedback, Full, Said
 from bot.service.names import LibraryNames
 from bot.service.page.drawing import drawn
 from bot.service.page.sessions import Sessions
-from bot.service.problems import Problem, not_found
+from bot.service.problems import Problem, invalid, not_found
 from bot.service.requests import within
 from bot.service.served_bot import ServedBot, stored_answer
 from bot.service.streams import held
@@ -30,6 +31,15 @@ from retrievers.library import Library
 
 SHOWN = 30  #: turns of a conversation that are shown
 LISTED = 100  #: conversations in the list
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A picture that waits for its question: where it is kept, its name, and how it is shown."""
+
+    id: str
+    name: str
+    shown: str
 
 
 class Tab:
@@ -52,9 +62,24 @@ class Tab:
 
     # asking
 
-    async def ask(self, text: str, pictures: list[SentPicture]) -> AsyncGenerator[Event, None]:
+    async def keep(self, data: bytes, name: str) -> Waiting:
+        """Keep a picture for a question; not here, since there are many tabs."""
+        access = await self.access(counts=True)
+        shown = await drawn(self.state.drawing, data)
+        id = hashlib.sha256(data).hexdigest()
+        await self.state.uploads.save(access.tenant, id, data)
+        return Waiting(id, name[:200], shown)
+
+    async def ask(self, text: str, waiting: Sequence[Waiting]) -> AsyncGenerator[Event, None]:
         """Return the events of a turn; they begin when it has its place in the queue."""
         bot = await self._for_turn()
+        tenant = (await self.access()).tenant
+        pictures = []
+        for one in waiting:
+            data = await self.state.uploads.read(tenant, one.id)
+            if data is None:
+                raise invalid("pictures", "one waited too long and is gone; add it again")
+            pictures.append(SentPicture(data, name=one.name))
         name = self.conversation = self.conversation or f"c-{secrets.token_hex(6)}"
         return self._flow(lambda: bot.stream(text, images=pictures, conversation=name))
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from nicegui import background_tasks, ui
 
 from bot.events import Event
-from bot.sent import SentPicture
 from bot.service.page.exchange import Exchange
-from bot.service.page.tab import Tab
+from bot.service.page.tab import Tab, Waiting
 from bot.service.page.widgets import told
 
 if TYPE_CHECKING:
@@ -42,11 +41,11 @@ class Talk:
         """Whether a turn is under way."""
         return self._task is not None and not self._task.done()
 
-    def ask(self, text: str, pictures: Sequence[SentPicture], thumbs: Sequence[str]) -> None:
+    def ask(self, text: str, pictures: Sequence[Waiting]) -> None:
         """Ask a question in this conversation."""
         exchange = self._exchange()
-        exchange.show_question(text, [(None, thumb) for thumb in thumbs])
-        self._run(exchange, lambda: self.tab.ask(text, list(pictures)))
+        exchange.show_question(text, [(None, one.shown) for one in pictures])
+        self._run(exchange, lambda: self.tab.ask(text, pictures))
 
     def ask_again(self, exchange: Exchange, text: str | None = None) -> None:
         """Answer a turn again, in other words if there are any."""

@@ -1,6 +1,7 @@
 """The service, really listening on a loopback port, and clients that talk to it over HTTP."""
 
 import asyncio
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -89,3 +90,24 @@ def refused() -> Callable[[httpx.Response, int], dict[str, Any]]:
         return told
 
     return check
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    """A real Chromium without a window, which reaches nothing but this machine."""
+    pytest.importorskip("nicegui", reason="the web page needs the extra web")
+    api = pytest.importorskip("playwright.async_api", reason="the browser is driven by playwright")
+    known = ("chromium", "chromium-browser", "google-chrome")
+    there = next(filter(None, map(shutil.which, known)), None)
+    if there is None:
+        pytest.skip("there is no chromium on the PATH")
+    async with api.async_playwright() as playwright:
+        opened = await playwright.chromium.launch(
+            executable_path=there,
+            args=[
+                "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            ],
+        )  # fmt: skip
+        yield opened
+        await opened.close()
