@@ -73,7 +73,7 @@ async def page(request: Request, client: Client) -> None:
         libraries = await tab.libraries()
         access = await tab.access()
         pick = ui.select(libraries, value=tab.library if tab.library in libraries else None)
-        pick.props('dense borderless options-dense aria-label="Library"').classes("pick")
+        pick.props("dense borderless options-dense label=Library").classes("pick")
         pick.set_visibility(len(libraries) > 1)
         add = _icon("library_add", "Add files to the library")
         add.set_visibility(any(access.may_write(name) for name in libraries))
@@ -104,9 +104,10 @@ async def page(request: Request, client: Client) -> None:
     listed.talk, listed.make_room = talk, make_room
     pick.on_value_change(lambda event: _choose(tab, talk, str(event.value)))
     client.on_delete(talk.leave)
-    await guarded(partial(listed.show))
+    await guarded(listed.show)
     if wanted := request.query_params.get("c"):
         await guarded(partial(talk.open, wanted))
+        await guarded(listed.show)  # which of them is open
 
 
 def _choose(tab: Tab, talk: Talk, library: str) -> None:

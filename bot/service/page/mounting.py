@@ -185,6 +185,7 @@ class Page:
             headers["Content-Length"] = str(len(body))
             headers["Content-Security-Policy"] = policy(nonce)
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
+            headers["Referrer-Policy"] = "same-origin"  # else signing out comes without its origin
             headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
             await send(head)
             await send({**message, "body": body if scope["method"] != "HEAD" else b""})

@@ -18,6 +18,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",  # else a browser sends the form without its origin
 }
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bifocal</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">

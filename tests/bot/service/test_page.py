@@ -275,7 +275,7 @@ async def test_every_button_has_a_name(serve: Any, browser: Any) -> None:
         await visitor.asks(TALL)
         unnamed = await visitor.page.evaluate(
             "[...document.querySelectorAll('button, img, textarea, input:not([type=file])')]"
-            ".filter(e => !(e.getAttribute('aria-label') || e.alt ||"
+            ".filter(e => e.offsetParent && !(e.getAttribute('aria-label') || e.alt ||"
             " (e.tagName == 'BUTTON' && e.innerText.trim()))).map(e => e.outerHTML)"
         )
         await visitor.page.close()
