@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.service.page import sign_in
@@ -27,7 +28,7 @@ from bot.service.problems import Problem, not_found
 
 KEY = "bifocal.page"  #: in the scope of what goes to NiceGUI: a ``Visit``
 TABS = 500  #: pages that a process keeps at once; one that is left is kept for seconds
-MISSING = "The web page needs one more package: pip install 'bifocal[web]'\n"
+MISSING = "The web page needs more packages: pip install 'bifocal[web]'\n"
 #: A page and its connection must reach one process, and those that share a port cannot say which
 ALONE = (
     "The web page needs a service of one process. Start another one for it, beside this one and"
@@ -71,7 +72,7 @@ class Visit:
 
 def mount(app: FastAPI, workers: int) -> None:
     """Put the page behind all other routes of the service; or words that say why there is none."""
-    why = MISSING if find_spec("nicegui") is None else ALONE if workers > 1 else ""
+    why = MISSING if not all(map(find_spec, ("nicegui", "nh3"))) else ALONE if workers > 1 else ""
     if why:
 
         async def told(request: Request) -> PlainTextResponse:
@@ -80,8 +81,10 @@ def mount(app: FastAPI, workers: int) -> None:
         app.add_route("/", told, include_in_schema=False)
         return
     app.include_router(sign_in.router)
-    app.state.page = Page(app)
-    app.mount("/", app.state.page)
+    page = app.state.page = Page(app)
+    app.router.routes.append(Route("/", page, methods=["GET"], include_in_schema=False))
+    app.mount("/_nicegui", page)
+    app.mount("/_nicegui_ws", page)
 
 
 @asynccontextmanager
@@ -213,7 +216,8 @@ def _for_inner(scope: Scope, visit: Visit | None) -> Scope:
     headers = [pair for pair in scope["headers"] if pair[0].lower() not in dropped]
     if visit is None:
         headers = [pair for pair in scope["headers"] if pair[0].lower() != dropped[0]]
-    return {**scope, "headers": headers, KEY: visit}
+    root = scope.get("app_root_path", scope.get("root_path", ""))  # NiceGUI's own paths are whole
+    return {**scope, "headers": headers, "root_path": root, KEY: visit}
 
 
 def visit_of(request: Request) -> Visit:

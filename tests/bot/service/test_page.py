@@ -289,7 +289,8 @@ async def test_only_the_page_s_own_addresses_are_answered(serve: Any) -> None:
             answer = await served.client.get(path)
             assert answer.status_code == 404, path
             assert answer.headers["content-type"] == "application/problem+json", path
-        assert (await served.client.post("/")).status_code == 404
+        assert (await served.client.post("/")).status_code == 405
+        assert (await served.client.post("/livez")).status_code == 405
         assert (await served.client.get("/_nicegui_ws/socket.io/?EIO=4&transport=polling")).is_error
 
 
