@@ -155,7 +155,8 @@ class Looked(HTMLParser):
     def handle_comment(self, data: str) -> None:
         raise AssertionError(data)
 
-    handle_decl = unknown_decl = handle_pi = handle_comment
+    def handle_decl(self, decl: str) -> None:
+        raise AssertionError(decl)
 
 
 def look(html: str, marks: set[int]) -> None:
