@@ -102,17 +102,12 @@ async def page(request: Request, client: Client) -> None:
 
     talk.composer = composer
     listed.talk, listed.make_room = talk, make_room
-    pick.on_value_change(lambda event: _choose(tab, talk, str(event.value)))
+    pick.on_value_change(lambda event: setattr(tab, "library", str(event.value)))
     client.on_delete(talk.leave)
     await guarded(listed.show)
     if wanted := request.query_params.get("c"):
         await guarded(partial(talk.open, wanted))
         await guarded(listed.show)  # which of them is open
-
-
-def _choose(tab: Tab, talk: Talk, library: str) -> None:
-    """Ask another library from now on; a conversation may go on over it."""
-    tab.library = library
 
 
 def _icon(name: str, label: str) -> ui.button:
