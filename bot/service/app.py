@@ -60,6 +60,7 @@ from bot.service.library_schema import LibraryAsked
 from bot.service.limiting import Limiter
 from bot.service.openai_errors import told
 from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
+from bot.service.page import mounting
 from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
 from bot.service.resuming import Streams
@@ -121,6 +122,8 @@ def create_app(settings: Settings) -> Gate:
     )
     for router in ROUTERS:
         app.include_router(router)
+    if settings.serve.page:
+        mounting.mount(app, settings.serve.workers)
     _describe(app)
     app.state.seen = seen.Seen(content=settings.serve.log_content, traces=Traces.from_environment())
     served: ASGIApp = app
@@ -141,6 +144,7 @@ def _lifespan(settings: Settings) -> Any:
         serve, state = settings.serve, app.state
         state.settings = settings
         async with (
+            mounting.starting(app),
             Bots.open(settings) as bots,
             await SharedRedis.of(settings) as redis,
             stops_with(serve.grace_seconds) as stopping,
@@ -164,7 +168,8 @@ def _lifespan(settings: Settings) -> Any:
             state.streams = Streams(redis, serve.resume_seconds)
             state.fetcher = PictureFetcher() if serve.fetch_pictures else None
             state.cut = stopping.cut
-            yield
+            async with mounting.running(app):
+                yield
             await state.jobs.aclose()
             await state.streams.aclose()
             if state.fetcher is not None:

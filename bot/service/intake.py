@@ -13,7 +13,8 @@ from starlette.types import Message, Receive, Scope
 from bot.service.problems import RETRY, Problem
 from bot.service.settings import ServeSettings
 
-UPLOADS = "/v1/sources"  #: where sources for a library come in, which may be larger
+#: Where sources for a library come in, which may be larger; the second is the web page's
+UPLOADS = ("/v1/sources", "/_nicegui/client/")
 
 
 class Intake:

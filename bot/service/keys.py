@@ -196,12 +196,17 @@ class KeyStore:
         found = _TOKEN.fullmatch(token) if len(token) == _LENGTH else None
         if found is None:
             return None
-        digest, asked = _hash(token), self._clock()
+        return await self.check_hash(found[1], _hash(token))
+
+    async def check_hash(self, key_id: str, digest: str) -> Access | None:
+        """Return what the key of that id opens, as :meth:`check` does, given its SHA-256: for
+        sessions, which do not keep the key itself."""
+        asked = self._clock()
         if self._bad.get(digest, asked) > asked:
             return None
         until, record = self._good.get(digest, (asked, None))
         if record is None or until <= asked:
-            record = await self._look_up(found[1], digest)
+            record = await self._look_up(key_id, digest)
             self._remember(digest, record, asked + MEMORY)
         if record is None or record.access.key_id in self._revoked:
             return None

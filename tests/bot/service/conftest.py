@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -224,3 +225,24 @@ async def dribble() -> AsyncIterator[Dribble]:
         yield state
         server.should_exit = True
         await running
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    """A real Chromium without a window, which reaches nothing but this machine."""
+    pytest.importorskip("nicegui", reason="the web page needs the extra web")
+    api = pytest.importorskip("playwright.async_api", reason="the browser is driven by playwright")
+    known = ("chromium", "chromium-browser", "google-chrome")
+    there = next(filter(None, map(shutil.which, known)), None)
+    if there is None:
+        pytest.skip("there is no chromium on the PATH")
+    async with api.async_playwright() as playwright:
+        opened = await playwright.chromium.launch(
+            executable_path=there,
+            args=[
+                "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            ],
+        )  # fmt: skip
+        yield opened
+        await opened.close()

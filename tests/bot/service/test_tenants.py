@@ -16,6 +16,7 @@ from fastapi.routing import iter_route_contexts
 NOTE = "# Harbour\n\nThe harbour master of {name} is {canary}.\n"
 WHO = "Who is the harbour master?"
 NO_KEY = {"/livez", "/readyz", "/openapi.json"}  #: what may be asked without a key
+PAGE = {"/", "/sign-in", "/sign-out"}  #: the web page's own: test_page_access.py
 TURNS = 10_000 if os.environ.get("BIFOCAL_FULL") else 200
 #: What another tenant is told of nothing, since it is not of one: it only makes or lists its own
 OWN = {
@@ -27,12 +28,13 @@ OWN = {
 
 
 def routes(served: Any) -> Iterator[tuple[str, str]]:
-    """Yield method and path of every route of the service that is running."""
+    """Yield method and path of every route of the service that is running, the page's aside."""
     app = served.server.config.app.inner
     for route in iter_route_contexts(app.routes):
         assert route.path is not None
         for method in sorted(route.methods or ()):
-            yield method, route.path
+            if route.path not in PAGE:
+                yield method, route.path
 
 
 @dataclass
