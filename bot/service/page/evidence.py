@@ -14,6 +14,7 @@ from bot.service.page.tab import Tab
 from bot.service.page.widgets import card, image
 from bot.show import plain, source_name, where
 
+COLOURS = "#2f7d84 #c07a3a #7a6aa8 #5b8a72 #a85b6a #6a7f9a #b0a040 #4f6d3a".split()
 NAME = 28  #: characters of a source's name in the chart
 
 
@@ -114,23 +115,24 @@ def _chart(answer: Answer) -> None:
     scales have nothing in common, and stand in the table."""
     entries = answer.evidence[:12]
     best = {
-        name: max(abs(e.evidence.scores.get(name, 0.0)) for e in answer.evidence) or 1.0
+        name: max(max(e.evidence.scores.get(name, 0.0) for e in answer.evidence), 1e-9)
         for name in _retrievers(answer)
     }
     names = [f"{e.number} {source_name(e.evidence.source)[:NAME]}" for e in entries]
     series: list[dict[str, Any]] = [
         {"name": name, "type": "bar", "barMaxWidth": 14,
-         "data": [round(100 * e.evidence.scores.get(name, 0.0) / most) for e in entries]}
+         "data": [round(100 * max(0.0, e.evidence.scores.get(name, 0.0)) / most) for e in entries]}
         for name, most in best.items()
     ]  # fmt: skip
     options = {
         "animation": False,
         "aria": {"enabled": True},
-        "color": ["#2f7d84", "#c07a3a", "#7a6aa8", "#5b8a72", "#a85b6a", "#6a7f9a"],
+        "color": COLOURS,
         "grid": {"left": 8, "right": 16, "top": 36, "bottom": 8, "containLabel": True},
         "legend": {"top": 0, "type": "scroll", "textStyle": {"color": "#888"}},
         "tooltip": {"trigger": "axis", "renderMode": "richText"},  # names are words, not HTML
-        "xAxis": {"type": "value", "axisLabel": {"color": "#888", "formatter": "{value} %"},
+        "xAxis": {"type": "value", "min": 0, "max": 100, "interval": 50,
+                  "axisLabel": {"color": "#888", "formatter": "{value} %"},
                   "splitLine": {"lineStyle": {"color": "#8883"}}},
         "yAxis": {
             "type": "category", "inverse": True, "data": names,

@@ -3,6 +3,7 @@
 Knows nothing of how any part works.
 """
 
+from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 
@@ -97,8 +98,9 @@ async def page(request: Request, client: Client) -> None:
         composer = Composer(tab, talk)
 
     async def make_room() -> None:
-        if await ui.run_javascript(f"window.innerWidth < {NARROW}"):
-            drawer.hide()
+        with suppress(TimeoutError):  # a browser too busy to say keeps its drawer open
+            if await ui.run_javascript(f"window.innerWidth < {NARROW}", timeout=5.0):
+                drawer.hide()
 
     talk.composer = composer
     listed.talk, listed.make_room = talk, make_room

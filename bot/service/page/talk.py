@@ -112,6 +112,7 @@ class Talk:
         """Show a conversation that there is."""
         self.stop()
         conversation = await self.tab.opened(name)
+        self._address()
         self._column.clear()
         self.empty.set_visibility(False)
         self._title.set_text(self._listed.title_of(name))
@@ -123,7 +124,6 @@ class Talk:
         for turn in conversation.turns:
             exchange = self._exchange()
             await exchange.show(turn, [n for n in turn.question.pictures if n in known])
-        self._address()
         self._to_end()
 
     def _exchange(self) -> Exchange:

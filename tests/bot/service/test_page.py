@@ -174,6 +174,7 @@ async def test_conversations_are_listed_opened_named_and_forgotten(
         await page.click("text=New conversation")
         await page.wait_for_selector(".words", state="detached")
         await visitor.asks("When does the ferry leave?")
+        await page.wait_for_selector(".entry.chosen:has-text('ferry')")  # the list is drawn anew
         await page.click(f".entry .name:has-text('{TALL}')")
         await page.wait_for_selector(f".bubble:has-text('{TALL}')")
         await page.wait_for_selector(WHY)
