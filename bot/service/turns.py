@@ -111,7 +111,7 @@ async def take_turn(request: Request, access: Who, key: Key = None) -> Response:
         response.headers["Location"] = f"/v1/turns/{id}/events"
     else:
         response = await EventStream.begun(request, frames_of(flow))
-    response.headers["X-Conversation"] = conversation.encode("ascii", "backslashreplace").decode()
+    response.headers["X-Conversation"] = conversation.encode("unicode_escape").decode()
     return response
 
 

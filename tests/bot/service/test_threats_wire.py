@@ -254,3 +254,15 @@ async def test_more_connections_than_are_taken_are_told_so(serve: Any) -> None:
             while len(served.server.server_state.connections) > 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await served.client.get("/livez")).is_success
+
+
+async def test_a_conversation_of_any_name_can_be_streamed(serve: Any) -> None:
+    """Its name is told in a header, where not every character may stand."""
+    async with serve() as served:
+        for name in ("\x01\x7f", "a\r\nX-Evil: 1", "ä\ud83d\ude42", "\x00"):
+            body = json.dumps({"text": "How tall?", "conversation": name, "stream": True})
+            answer = await served.client.post(
+                "/v1/turns", content=body, headers={"Content-Type": "application/json"}
+            )
+            assert answer.status_code == 422 or "event: done" in answer.text
+            assert "x-evil" not in answer.headers
