@@ -175,9 +175,12 @@ async def test_conversations_are_listed_opened_named_and_forgotten(
         await page.wait_for_selector(".words", state="detached")
         await visitor.asks("When does the ferry leave?")
         await page.wait_for_selector(".entry.chosen:has-text('ferry')")  # the list is drawn anew
+        await page.wait_for_function("location.search.startsWith('?c=')")
+        before = page.url
         await page.click(f".entry .name:has-text('{TALL}')")
         await page.wait_for_selector(f".bubble:has-text('{TALL}')")
         await page.wait_for_selector(WHY)
+        await page.wait_for_function("before => location.href != before", arg=before)
         await page.reload()
         await page.wait_for_selector(f".bubble:has-text('{TALL}')")
         await page.wait_for_selector(".mark")
