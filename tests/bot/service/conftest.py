@@ -46,6 +46,13 @@ class Served:
         return {"Authorization": f"Bearer {token}"}
 
 
+async def _serving(server: uvicorn.Server, bound: socket.socket) -> None:
+    try:
+        await server.serve([bound])
+    except SystemExit as error:  # it would end the tests
+        raise RuntimeError("the service ended itself; its log says why") from error
+
+
 @pytest.fixture
 def serve(demo_library: Path, tmp_path: Path) -> Serve:
     """Serve the demo's library: ``async with serve(model=…, serve={…}) as served``. ``writer`` is
@@ -61,12 +68,12 @@ def serve(demo_library: Path, tmp_path: Path) -> Serve:
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
             app = create_app(settings)
             server = uvicorn.Server(configured(app, settings.serve))
-            running = asyncio.create_task(server.serve([bound]))
+            running = asyncio.create_task(_serving(server, bound))
             while not server.started:
                 await asyncio.sleep(0.01)
                 if running.done():
                     running.result()
-                    raise RuntimeError("the service did not start")
+                    raise RuntimeError("the service did not start; its log says why")
             if writer is not None:
                 bots = app.inner.state.bots
                 bots.engines = replace(bots.engines, model=writer, model_name="scripted")

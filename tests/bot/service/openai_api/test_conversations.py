@@ -171,7 +171,7 @@ async def test_a_long_chat_is_read_from_its_end_and_leaves_nothing(
         assert "only the last 3 of 6 turns were looked at" in notices
         bots = served.server.config.app.inner.state.bots
         bot = await bots.bot("default", "default")
-        await bot.parts.summariser.settled()
+        await bot.parts.beside.settled()
         assert sum(1 for p, _ in model.asked if p[0].type == "system") == 1
         assert not [p for p, _ in model.asked if "summary" in str(p[-1].text)[:200]]
         assert await bots.history.conversations() == []
