@@ -8,8 +8,9 @@ and nothing at all without a session where keys are on. Knows nothing of what is
 import asyncio
 import re
 import secrets
+import warnings
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -109,7 +110,10 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
         yield
         return
     inner = await page.loading
-    async with inner.router.lifespan_context(inner):
+    async with AsyncExitStack() as stack:
+        with warnings.catch_warnings():  # it looks at all objects there are, also deprecated ones
+            warnings.simplefilter("ignore")
+            await stack.enter_async_context(inner.router.lifespan_context(inner))
         page.inner = inner
         yield
         page.inner = None
