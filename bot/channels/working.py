@@ -96,7 +96,9 @@ class Worker:
     async def _do(self, taken: Taken) -> None:
         try:
             async with self._order.turn(self._line(taken.message)), self._places:
-                if not taken.lost:
+                if taken.tries > TRIES:
+                    logs.tell("a message ended so many processes that it is given up")
+                elif not taken.lost:
                     await self._work(taken)
         except Exception as error:  # whatever a channel's client raises
             logs.tell("a message could not be answered", level="error", error=error)
