@@ -32,13 +32,15 @@ async def test_a_question_is_answered_with_what_it_rests_on(open_stage: Any) -> 
 
 
 async def test_a_picture_is_known_two_turns_later(open_stage: Any, demo_files: Path) -> None:
-    left, right = ((demo_files / name).read_bytes() for name in ("lighthouse.jpg", "ticket.png"))
+    left, right = (
+        (demo_files / name).read_bytes() for name in ("receipt-cafe.jpg", "receipt-chandlery.png")
+    )
     async with open_stage() as stage:
         await stage.say("c1", "What do these show?", pictures=[left, right], sender="Anna")
         await stage.answers(1)
         await stage.say("c1", TALL, sender="Ben")
         await stage.answers(2)
-        await stage.say("c1", "And the first picture, what is it?", sender="Anna")
+        await stage.say("c1", "And the left one, what is the total?", sender="Anna")
         answers = await stage.answers(3)
         assert "picture 1" in answers[2].text
 
