@@ -40,9 +40,10 @@ async def test_a_picture_is_known_two_turns_later(open_stage: Any, demo_files: P
         await stage.answers(1)
         await stage.say("c1", TALL, sender="Ben")
         await stage.answers(2)
-        await stage.say("c1", "And the left one, what is the total?", sender="Anna")
+        await stage.say("c1", "And the first picture, what is the total?", sender="Anna")
         answers = await stage.answers(3)
         assert "picture 1" in answers[2].text
+        assert "18.60" in answers[2].text
 
 
 async def test_ten_people_in_one_place_get_an_answer_each(open_stage: Any) -> None:
