@@ -295,7 +295,10 @@ class Discord:
             return answer
         if answer is None and status == 200:
             return web.Response(status=204, headers=headers)
-        return web.json_response(answer, status=status, headers=headers)
+        text = json.dumps(answer).encode()  # discord.py reads JSON without a charset only
+        return web.Response(
+            body=text, status=status, headers=headers, content_type="application/json"
+        )
 
     def _authorise(self, request: web.Request) -> None:
         if request.path.startswith(("/api/interactions/", "/api/webhooks/")):
@@ -361,7 +364,9 @@ class Discord:
             }
             for command in request["body"]["_"]
         ]
-        return web.json_response(self.commands)
+        return web.Response(
+            body=json.dumps(self.commands).encode(), content_type="application/json"
+        )
 
     async def _get_channel(self, request: web.Request) -> Json:
         return self._channel(request)
