@@ -1,0 +1,81 @@
+"""``bifocal discord``: reads options and connects to Discord. Knows nothing of what it does."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+
+def add_command(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(discord)
+
+
+def discord(
+    library: Annotated[
+        Path | None,
+        typer.Option("--library", "-l", help="Folder of the library that is named default."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Who writes: extractive, llama:NAME, or provider:model."
+        ),
+    ] = None,
+) -> None:
+    """Answer in Discord: direct messages, mentions, replies, threads, and the command /ask.
+
+    Make a bot at https://discord.com/developers/applications, then
+
+        BIFOCAL_DISCORD_TOKEN=… bifocal discord
+
+    What to press there, and why, is in docs/discord.md. Stop it with Ctrl-C or SIGTERM; a question
+    under way is answered after the next start. All other settings are in the table `discord` of
+    bifocal.toml, or BIFOCAL_DISCORD_… .
+    """
+    import asyncio
+    import signal
+
+    from bot.errors import SettingsError
+    from bot.settings import Settings
+
+    try:
+        import discord as _  # noqa: F401
+    except ImportError:
+        raise SettingsError(
+            "Discord needs one more package: pip install 'bifocal[discord]'"
+        ) from None
+
+    settings = Settings.usual(library=library, model=model)
+
+    async def work() -> None:
+        task = asyncio.ensure_future(_run(settings))
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            typer.echo("bifocal: stopped", err=True)
+
+    asyncio.run(work())
+
+
+async def _run(settings: "Settings") -> None:
+    from bot.channels.backend import Libraries, open_here
+    from bot.channels.discord_bot import DiscordChannel
+    from bot.service import logs
+    from bot.service.shared_redis import SharedRedis
+
+    logs.set_up("info")
+    async with open_here(settings) as opening, await SharedRedis.of(settings) as redis:
+        channel = DiscordChannel(
+            settings.discord,
+            Libraries(opening, settings.discord.libraries),
+            redis,
+            tenant=settings.tenant,
+            lifetime=settings.turns_ttl,
+        )
+        await channel.run()
