@@ -45,9 +45,7 @@ def discord(
     try:
         import discord as _  # noqa: F401
     except ImportError:
-        raise SettingsError(
-            "Discord needs one more package: pip install 'bifocal[discord]'"
-        ) from None
+        raise SettingsError("Discord needs a package: pip install 'bifocal[discord]'") from None
 
     settings = Settings.usual(library=library, model=model)
 

@@ -69,6 +69,7 @@ class DiscordChannel:
         self._files = Files(settings.file_hosts)
         self._identify = identify
         self.client: Client | None = None
+        self._worker: Worker | None = None
 
     async def run(self) -> None:
         """Work until cancelled; ``SettingsError`` where a person has to mend something."""
@@ -93,6 +94,7 @@ class DiscordChannel:
     async def _connected(self, token: str) -> None:
         """Be connected, until that cannot go on."""
         worker = Worker(self._inbox, self._work, conversation_in, at_once=self._settings.at_once)
+        self._worker = worker
         reach = Reach(self._inbox, self._turns, self._files, worker.begin, self)
         client = Client(reach, content=self._settings.message_content, identify=self._identify)
         async with client:
@@ -105,6 +107,11 @@ class DiscordChannel:
                     if client.ws is not None:
                         raise
                     raise ConnectionError("the gateway cannot be reached") from None  # discord.py's
+
+    async def idle(self) -> None:
+        """Wait until nothing that was begun is under way."""
+        if self._worker is not None:
+            await self._worker.idle()
 
     # one event after another
 

@@ -22,7 +22,6 @@ from bot.channels.splitting import split
 LIMIT = 2000  #: characters of a message
 EMBED = 1000  #: characters that one of up to five embeds has; all together may have 6,000
 NOBODY = discord.AllowedMentions.none()
-_MISSING: Any = discord.utils.MISSING
 
 #: Keeps where an answer is shown, for whoever goes on after a crash
 Note = Callable[[bytes], Awaitable[object]]
@@ -58,7 +57,7 @@ class ChannelPost:
 
     def __init__(self, place: discord.PartialMessageable, question: int | None) -> None:
         self._place, self.channel = place, place.id
-        self._reference = _MISSING
+        self._reference: discord.MessageReference | None = None
         if question is not None:
             self._reference = discord.MessageReference(
                 message_id=question, channel_id=place.id, fail_if_not_exists=False
@@ -74,17 +73,14 @@ class ChannelPost:
         view: discord.ui.View | None = None,
     ) -> int:
         sent = await self._place.send(
-            words or None,
-            embeds=list(embeds) or _MISSING,
-            files=list(files) or _MISSING,
-            view=view or _MISSING,
-            reference=self._reference,
+            **_given(words, embeds, files, view),
+            reference=self._reference,  # type: ignore[arg-type]  # None is none
             allowed_mentions=NOBODY,
             mention_author=False,
             suppress_embeds=bool(words),
             nonce=nonce,  # posted twice, it is one message
         )
-        self._reference = _MISSING  # the other parts follow it
+        self._reference = None  # the other parts follow it
         return sent.id
 
     async def edit(self, id: int, words: str, view: discord.ui.View | None = None) -> None:
@@ -112,10 +108,7 @@ class HookPost:
         view: discord.ui.View | None = None,
     ) -> int:
         sent = await self._hook.send(
-            words or _MISSING,
-            embeds=list(embeds) or _MISSING,
-            files=list(files) or _MISSING,
-            view=view or _MISSING,
+            **_given(words, embeds, files, view),
             allowed_mentions=NOBODY,
             suppress_embeds=bool(words),
             wait=True,
@@ -128,6 +121,17 @@ class HookPost:
     async def delete(self, id: int) -> None:
         with contextlib.suppress(discord.NotFound, discord.Forbidden):
             await self._hook.delete_message(id)
+
+
+def _given(
+    words: str,
+    embeds: Sequence[discord.Embed],
+    files: Sequence[discord.File],
+    view: discord.ui.View | None,
+) -> dict[str, Any]:
+    """Return what a message has, without what it has not."""
+    found = {"content": words, "embeds": list(embeds), "files": list(files), "view": view}
+    return {name: value for name, value in found.items() if value}
 
 
 @dataclass

@@ -23,6 +23,8 @@ from aiohttp import BodyPartReader, web
 from discord_gateway import MESSAGE_CONTENT, Gateway
 
 Json = dict[str, Any]
+BODY = web.RequestKey("body", dict[str, Any])
+FILES = web.RequestKey("files", list[tuple[str, bytes]])
 EPHEMERAL, SUPPRESS_EMBEDS, LOADING = 1 << 6, 1 << 2, 1 << 7
 TOKEN = "MTA.double.do-not-show-this-bot-token"
 
@@ -257,7 +259,7 @@ class Discord:
         found = self.mine()
         return [m for m in found if _reference(m) == question]
 
-    async def until(self, true: Callable[[], Any], seconds: float = 60) -> Any:
+    async def until(self, true: Callable[[], Any], seconds: float = 20) -> Any:
         """Wait until something is so, and return it."""
         async with asyncio.timeout(seconds), self._changed:
             while not (found := true()):
@@ -274,7 +276,7 @@ class Discord:
         if not request.path.startswith("/api/"):
             return await handler(request)  # type: ignore[no-any-return]
         body, files = await _body(request)
-        request["body"], request["files"] = body, files
+        request[BODY], request[FILES] = body, files
         status, headers = 200, {"Via": "1.1 double"}
         answer: Any = None
         try:
@@ -362,7 +364,7 @@ class Discord:
                 "description": "",
                 **command,
             }
-            for command in request["body"]["_"]
+            for command in request[BODY]["_"]
         ]
         return web.Response(
             body=json.dumps(self.commands).encode(), content_type="application/json"
@@ -387,7 +389,7 @@ class Discord:
     async def _post(self, request: web.Request) -> Json:
         channel = self._channel(request)
         self._need("send")
-        body = request["body"]
+        body = request[BODY]
         nonce = body.get("nonce")
         if nonce is not None and body.get("enforce_nonce"):
             for known in self.messages.values():
@@ -401,7 +403,7 @@ class Discord:
                 raise Refused(400, 50035, "Unknown message")
             message |= {"type": 19, "message_reference": reference}
         message["nonce"] = nonce
-        self._fill(message, body, request["files"])
+        self._fill(message, body, request[FILES])
         self.messages[message["id"]] = message
         await self.gateway.dispatch("MESSAGE_CREATE", lambda seen: self._seen(message, seen))
         return message
@@ -410,7 +412,7 @@ class Discord:
         message = self._message(request)
         if not self._is_mine(message):
             raise Refused(403, 50005, "Cannot edit a message authored by another user")
-        self._fill(message, request["body"], request["files"])
+        self._fill(message, request[BODY], request[FILES])
         message["edited_timestamp"] = _now()
         await self.gateway.dispatch("MESSAGE_UPDATE", lambda seen: self._seen(message, seen))
         return message
@@ -426,7 +428,7 @@ class Discord:
         meta = {"archived": False, "auto_archive_duration": 1440, "archive_timestamp": _now()}
         thread = self.channel(
             start["id"],
-            request["body"]["name"],
+            request[BODY]["name"],
             11,
             parent_id=start["channel_id"],
             owner_id=self.bot["id"],
@@ -442,7 +444,7 @@ class Discord:
         known["acknowledged"] = time.monotonic() - known["at"]
         if known["acknowledged"] > 3 or known.get("type"):
             raise Refused(404, 10062, "Unknown interaction")
-        body = request["body"]
+        body = request[BODY]
         known["type"] = body["type"]
         data = body.get("data") or {}
         event = known["event"]
@@ -451,7 +453,7 @@ class Discord:
             message = self._new(event["channel_id"], self.bot, "")
             message["interaction_token"] = request.match_info["token"]
             if body["type"] == 4:
-                self._fill(message, data, request["files"])
+                self._fill(message, data, request[FILES])
             else:
                 message["flags"] = data.get("flags", 0) | LOADING
             self.messages[message["id"]] = message
@@ -472,14 +474,14 @@ class Discord:
             message = self._new(known["event"]["channel_id"], self.bot, "")
             message["interaction_token"] = request.match_info["token"]
         kept = message["flags"]
-        self._fill(message, request["body"], request["files"])
+        self._fill(message, request[BODY], request[FILES])
         message["flags"] |= kept
         self.messages[message["id"]] = message
         return message
 
     async def _patch_follow_up(self, request: web.Request) -> Json:
         message = self._message(request)
-        self._fill(message, request["body"], request["files"])
+        self._fill(message, request[BODY], request[FILES])
         return message
 
     async def _download(self, request: web.Request) -> web.Response:
