@@ -10,12 +10,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import discord
 from discord import app_commands
 
 from bot.channels.delivery import line_of
+from bot.channels.discord_desk import Desk
 from bot.channels.discord_draft import NOBODY
 from bot.channels.discord_events import (
     Happened,
@@ -35,24 +36,6 @@ from memory.errors import HistoryUnavailable
 PATIENCE = 60.0  #: seconds for which a message is offered to an inbox that cannot be reached
 IDENTIFY = 5.0  #: seconds between two beginnings of a session, which Discord asks for
 RECENT = 1000  #: questions whose conversation is known before they are answered
-
-
-class Desk(Protocol):
-    """What is asked about answers that were given, besides questions."""
-
-    async def why(self, conversation: str, turn: str | None, places: tuple[str, ...]) -> str:
-        """Return what an answer rests on."""
-
-    async def forget(self, conversation: str, places: tuple[str, ...]) -> str:
-        """Forget a conversation, and return what is said then."""
-
-    async def rate(
-        self, conversation: str, turn: str, person: int, rating: Literal["up", "down"]
-    ) -> str:
-        """Keep what somebody says of an answer, and return what is said then."""
-
-    def library(self, places: tuple[str, ...]) -> str:
-        """Return the name of the library that answers somewhere."""
 
 
 @dataclass(frozen=True)

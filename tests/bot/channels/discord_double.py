@@ -85,7 +85,7 @@ class Discord:
     async def __aenter__(self) -> Self:
         self.gateway.changed = self._note
         app = web.Application(client_max_size=1 << 28, middlewares=[self._middleware])
-        route = app.router.add_route
+        route: Any = app.router.add_route  # what a handler returns becomes JSON
         app.router.add_get("/gateway", self.gateway.handle)
         app.router.add_get("/cdn/{path:.*}", self._download)
         route("GET", "/api/gateway", self._where)
