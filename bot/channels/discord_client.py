@@ -49,6 +49,16 @@ class Reach:
     desk: Desk
 
 
+class Tree(app_commands.CommandTree["Client"]):
+    """The commands; their errors are told without the words that they may hold."""
+
+    async def on_error(
+        self, interaction: discord.Interaction["Client"], error: app_commands.AppCommandError, /
+    ) -> None:
+        """Tell of an error."""
+        logs.tell("discord: a command failed", level="error", error=error.__cause__ or error)
+
+
 class Client(discord.Client):
     """One connection to Discord. ``content``: the privileged intent is on."""
 
@@ -66,7 +76,7 @@ class Client(discord.Client):
         self.reach, self._identify = reach, identify
         self._order, self._recent = InOrder(), dict[int, str]()
         self._typing: set[asyncio.Task[None]] = set()
-        self.tree: app_commands.CommandTree[Client] = app_commands.CommandTree(self)
+        self.tree = Tree(self)
 
     async def setup_hook(self) -> None:
         """Say which commands there are, and which buttons."""

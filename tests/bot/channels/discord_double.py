@@ -75,6 +75,9 @@ class Discord:
         self.errors: list[tuple[int, Json]] = []  #: what the next message requests get instead
         self.limit, self.window = 1000, 1.0  #: messages and edits of a channel, by time (s)
         self.down = False
+        self.held = asyncio.Event()  #: clear it, and no message can be posted
+        self.held.set()
+        self.waiting = 0  #: messages that are held up
         self._windows: dict[str, list[float]] = {}
         self._last = int((time.time() - 1_420_070_400) * 1000) << 22
         self._changed = asyncio.Condition()
@@ -104,7 +107,7 @@ class Discord:
         route("POST", "/api/webhooks/{app}/{token}", self._follow_up)
         route("PATCH", "/api/webhooks/{app}/{token}/messages/{id}", self._patch_follow_up)
         route("DELETE", "/api/webhooks/{app}/{token}/messages/{id}", self._remove)
-        self._runner = web.AppRunner(app, shutdown_timeout=1)
+        self._runner = web.AppRunner(app, shutdown_timeout=1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -387,6 +390,12 @@ class Discord:
         return message
 
     async def _post(self, request: web.Request) -> Json:
+        if not self.held.is_set():
+            self.waiting += 1
+            self._note()
+            await self.held.wait()
+            if request.transport is None or request.transport.is_closing():
+                raise Refused(400, 0, "the client is gone")
         channel = self._channel(request)
         self._need("send")
         body = request[BODY]

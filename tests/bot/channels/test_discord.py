@@ -1,107 +1,31 @@
 """Stories in Discord: the real discord.py and a small real Discord, a real bot, a real Redis."""
 
-import asyncio
 import io
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from discord_double import EPHEMERAL, SUPPRESS_EMBEDS, TOKEN, Discord, File
+from discord_double import EPHEMERAL, Discord, File
+from discord_story import LIGHTHOUSE, Play, calm_discord, player
 from PIL import Image
-from pydantic import SecretStr
 
-from bot import AsyncChatBot
-from bot.channels.backend import Libraries
-from bot.channels.discord_bot import DiscordChannel
-from bot.channels.settings import DiscordSettings
 from bot.service.feedback_store import Feedback
-from bot.service.shared_redis import SharedRedis
-
-LIGHTHOUSE = "How tall is the lighthouse?"
-
-
-@dataclass
-class Story:
-    """A bot that is in Discord."""
-
-    discord: Discord
-    bot: AsyncChatBot
-    redis: SharedRedis
-    channel: DiscordChannel
-
-    async def asked(self, question: str, count: int = 1) -> list[dict[str, Any]]:
-        """Wait until a message is answered, and return the messages of its answer."""
-
-        def whole() -> list[dict[str, Any]]:
-            found = self.discord.to(question)
-            ended = [m for m in self.discord.mine() if m["components"]]
-            return found if found and len(ended) >= count else []
-
-        return list(await self.discord.until(whole))
-
-    async def turns(self, conversation: str) -> list[str]:
-        """Return the questions of a conversation."""
-        return [t.question.text for t in (await self.bot.conversation(conversation)).turns]
-
-
-Play = Callable[..., AbstractAsyncContextManager[Story]]
 
 
 @pytest.fixture
 async def discord() -> AsyncIterator[Discord]:
-    """A Discord. Whatever was said there in a test called nobody and previewed nothing."""
-    async with Discord() as made:
+    """A Discord in which nobody is called and nothing previewed."""
+    async with calm_discord() as made:
         yield made
-    for message in made.mine():
-        assert message.get("pinged", []) == []
-        assert message.get("previews", []) == []
-        assert message.get("hidden", []) == []  # embeds that nobody would see
-        assert not message["content"] or message["flags"] & SUPPRESS_EMBEDS
-    for call in made.transcript:
-        if call.method in ("POST", "PATCH") and ("content" in call.body or "embeds" in call.body):
-            assert call.body["allowed_mentions"]["parse"] == []
 
 
 @pytest.fixture
 def play(open_bot: Any, discord: Discord) -> Play:
     """Put a bot over the demo's library into Discord."""
-
-    @asynccontextmanager
-    async def playing(model: Any = None, **changes: Any) -> AsyncIterator[Story]:
-        settings = DiscordSettings(
-            token=SecretStr(TOKEN),
-            api_url=discord.api_url,
-            gateway_url=discord.gateway_url,
-            file_hosts=("127.0.0.1",),
-            **{"every": 0.2, **changes},
-        )
-        named = {} if model else {"model_name": "extractive"}
-        async with (
-            open_bot(model, **named) as bot,
-            await SharedRedis.of(bot.parts.settings) as redis,
-        ):
-
-            async def opening(_: str) -> AsyncChatBot:
-                return bot  # type: ignore[no-any-return]
-
-            libraries = Libraries(opening, settings.libraries)
-            channel = DiscordChannel(settings, libraries, redis, identify=0)
-            running = asyncio.create_task(channel.run())
-            await discord.until(lambda: discord.gateway.connected or running.done())
-            if running.done():
-                running.result()
-            try:
-                yield Story(discord, bot, redis, channel)
-            finally:
-                running.cancel()
-                await asyncio.wait({running})
-
-    return playing
+    return player(open_bot, discord)
 
 
 def picture(colour: str, kind: str = "PNG") -> bytes:
