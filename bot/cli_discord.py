@@ -25,6 +25,12 @@ def discord(
             "--model", "-m", help="Who writes: extractive, llama:NAME, or provider:model."
         ),
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BIFOCAL_URL", help="A served Bifocal that answers; its key is BIFOCAL_KEY."
+        ),
+    ] = None,
 ) -> None:
     """Answer in Discord: direct messages, mentions, replies, threads, and the command /ask.
 
@@ -50,7 +56,7 @@ def discord(
     settings = Settings.usual(library=library, model=model)
 
     async def work() -> None:
-        task = asyncio.ensure_future(_run(settings))
+        task = asyncio.ensure_future(_run(settings, url))
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, task.cancel)
         try:
@@ -61,14 +67,18 @@ def discord(
     asyncio.run(work())
 
 
-async def _run(settings: "Settings") -> None:
+async def _run(settings: "Settings", url: str | None) -> None:
+    import os
+
     from bot.channels.backend import Libraries, open_here
     from bot.channels.discord_bot import DiscordChannel
+    from bot.channels.served import open_there
     from bot.service import logs
     from bot.service.shared_redis import SharedRedis
 
     logs.set_up("info")
-    async with open_here(settings) as opening, await SharedRedis.of(settings) as redis:
+    there = open_there(url, os.environ.get("BIFOCAL_KEY", "")) if url else open_here(settings)
+    async with there as opening, await SharedRedis.of(settings) as redis:
         channel = DiscordChannel(
             settings.discord,
             Libraries(opening, settings.discord.libraries),

@@ -44,6 +44,7 @@ class Answers:
     ) -> None:
         self._settings, self._libraries, self._inbox = settings, libraries, inbox
         self._turns, self._files, self._client = turns, files, client
+        self.places: asyncio.Semaphore | None = None  #: for turns, see ``delivery.answer``
 
     async def work(self, taken: Taken) -> None:
         """Work at what waits; raises what may be better at another try."""
@@ -97,7 +98,7 @@ class Answers:
                 logs.tell("discord: no library", level="error", error=error)
                 await draft.fail(line_of(error))
                 return
-            done = await answer(backend, asked, draft)
+            done = await answer(backend, asked, draft, places=self.places)
         if done is not None:
             await self._remember(happened, draft, done.turn)
 

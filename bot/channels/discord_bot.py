@@ -92,6 +92,7 @@ class DiscordChannel:
         async with client:
             await client.login(token)
             worker = Worker(self._inbox, answers.work, conversation_in, at_once=settings.at_once)
+            answers.places = worker.places
             async with worker:
                 self._worker = worker
                 try:

@@ -78,6 +78,7 @@ class Discord:
         self.held = asyncio.Event()  #: clear it, and no message can be posted
         self.held.set()
         self.waiting = 0  #: messages that are held up
+        self._filled: dict[str, float] = {}  #: when messages changed
         self._windows: dict[str, list[float]] = {}
         self._last = int((time.time() - 1_420_070_400) * 1000) << 22
         self._changed = asyncio.Condition()
@@ -242,6 +243,19 @@ class Discord:
             made |= {"guild_id": self.guild, "permission_overwrites": []}
         self.channels[id] = made
         return made
+
+    async def thread(self, id: str, name: str, parent: str = "200") -> Json:
+        """Make a thread that the bot opened."""
+        meta = {"archived": False, "auto_archive_duration": 1440, "archive_timestamp": _now()}
+        counts = {"message_count": 0, "member_count": 1}
+        owner = {"parent_id": parent, "owner_id": self.bot["id"]}
+        made = self.channel(id, name, 11, **owner, **counts, thread_metadata=meta)
+        await self.gateway.dispatch("THREAD_CREATE", lambda _: {**made, "newly_created": True})
+        return made
+
+    def changed_at(self, message: str) -> float:
+        """Return when a message of the bot was last written, by the monotonic clock."""
+        return self._filled.get(message, 0.0)
 
     def direct(self, id: str = "300", by: str = "1") -> str:
         """Make a direct channel with somebody, and return its id."""
@@ -434,19 +448,7 @@ class Discord:
         start = self._message(request)
         if start["id"] in self.channels:
             raise Refused(400, 160004, "A thread has already been created for this message")
-        meta = {"archived": False, "auto_archive_duration": 1440, "archive_timestamp": _now()}
-        thread = self.channel(
-            start["id"],
-            request[BODY]["name"],
-            11,
-            parent_id=start["channel_id"],
-            owner_id=self.bot["id"],
-            message_count=0,
-            member_count=1,
-            thread_metadata=meta,
-        )
-        await self.gateway.dispatch("THREAD_CREATE", lambda _: {**thread, "newly_created": True})
-        return thread
+        return await self.thread(start["id"], request[BODY]["name"], start["channel_id"])
 
     async def _callback(self, request: web.Request) -> Json | None:
         known = self.interactions[request.match_info["token"]]
@@ -526,6 +528,7 @@ class Discord:
             raise Refused(400, 50035, "Invalid Form Body")
         if not (message["content"] or embeds or message["attachments"]):
             raise Refused(400, 50006, "Cannot send an empty message")
+        self._filled[message["id"]] = time.monotonic()
         message["said"] = [*message.get("said", []), message["content"]]
         suppressed = bool(message["flags"] & SUPPRESS_EMBEDS)
         message["hidden"] = embeds if suppressed else []

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from bot.errors import SettingsError
 
-BREAKS = 100 if os.environ.get("BIFOCAL_FULL") else 8
+BREAKS = 400 if os.environ.get("BIFOCAL_FULL") else 8  #: of four kinds
 
 
 @pytest.fixture
