@@ -213,11 +213,23 @@ class Client(discord.Client):
         guild = message.guild.id if message.guild else None
         if guild is None or isinstance(message.channel, discord.Thread):
             conversation = await self.conversation_of(guild, message.channel)
-        if conversation is None and answered is not None:  # it goes on with another's question
-            conversation = await self.known("q", message.channel.id, answered)
+        if conversation is None and answered is not None:
+            conversation = await self._of_question(message, answered)
         return question_of(
             message, self.user, conversation or f"{base_of(guild, message.channel.id)}:{message.id}"
         )
+
+    async def _of_question(self, message: discord.Message, answered: int) -> str | None:
+        """Return the conversation of the question to which a message replies, or to whose answer,
+        if that is so new that it is not known yet."""
+        resolved = message.reference.resolved if message.reference else None
+        before = resolved.reference if isinstance(resolved, discord.Message) else None
+        for id in (answered, before.message_id if before else None):
+            if id is not None:
+                found = await self.known("q", message.channel.id, id) or self._recent.get(id)
+                if found is not None:
+                    return found
+        return None
 
     async def conversation_of(self, guild: int | None, channel: Any) -> str | None:
         """Return the conversation of a direct channel or a thread; other channels have many."""

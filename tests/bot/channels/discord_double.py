@@ -69,6 +69,7 @@ class Discord:
         self.commands: list[Json] = []
         self.transcript: list[Call] = []
         self.interactions: dict[str, Json] = {}  #: by token
+        self.downloads = 0
         self.cdn: dict[str, bytes] = {}
         self.pixels: dict[str, list[bytes]] = {}  #: files of the bot's messages
         self.denied: set[str] = set()  #: of "send", "threads", "files"
@@ -496,6 +497,7 @@ class Discord:
         return message
 
     async def _download(self, request: web.Request) -> web.Response:
+        self.downloads += 1
         data = self.cdn.get(request.match_info["path"])
         if data is None:
             return web.Response(status=404, text="This content is no longer available.")

@@ -1,15 +1,19 @@
 """Stories in Discord: the real discord.py and a small real Discord, a real bot, a real Redis."""
 
+import asyncio
 import io
 import re
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from discord_double import EPHEMERAL, Discord, File
 from discord_story import LIGHTHOUSE, Play, calm_discord, player
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from PIL import Image
 
 from bot.service.feedback_store import Feedback
@@ -73,6 +77,72 @@ async def test_a_reply_goes_on_with_its_conversation(play: Play) -> None:
         await story.asked(third, 3)
         assert await story.turns(f"discord:100:{first}") == [LIGHTHOUSE, "When was it built?"]
         assert len(await story.turns(f"discord:100:{third}")) == 1
+
+
+class HalfChat(GenericFakeChatModel):
+    """A model that says half of its answer, and the rest when it may."""
+
+    messages: Any = iter(())
+    half: ClassVar[asyncio.Event]
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=AIMessageChunk(content="The first half"))
+        await self.half.wait()
+        yield ChatGenerationChunk(message=AIMessageChunk(content=" and the second."))
+
+
+async def test_a_reply_to_half_an_answer_belongs_to_its_conversation(play: Play) -> None:
+    """The first words are shown while the model writes, and whoever replies to them goes on."""
+    HalfChat.half = asyncio.Event()
+    async with play(HalfChat()) as story:
+        first = await story.discord.say("One?", mention=True)
+        (half,) = await story.discord.until(lambda: story.discord.to(first))
+        assert half["content"] == "The first half"
+        second = await story.discord.say("Two?", to=half["id"])
+        third = await story.discord.say("Three?", mention=True)
+        await story.discord.until(lambda: story.discord.to(third))
+        assert story.discord.to(second) == []  # it waits for the first
+        HalfChat.half.set()
+        await story.asked(second, 3)
+        await story.channel.idle()
+        assert story.discord.messages[half["id"]]["content"] == "The first half and the second."
+        assert await story.turns(f"discord:100:{first}") == ["One?", "Two?"]
+
+
+async def test_several_deletions_at_once_are_followed(play: Play) -> None:
+    async with play() as story:
+        discord = story.discord
+        asked = [await discord.say(LIGHTHOUSE, mention=True) for _ in range(2)]
+        await story.asked(asked[1], 2)
+        await story.channel.idle()
+        gone = {"ids": asked, "channel_id": "200", "guild_id": "100"}
+        await discord.gateway.dispatch("MESSAGE_DELETE_BULK", lambda _: gone)
+        await discord.until(lambda: not discord.mine())
+        await story.channel.idle()
+        assert [await story.turns(f"discord:100:{one}") for one in asked] == [[], []]
+
+
+async def test_the_picture_that_is_replied_to_is_what_is_asked_about(play: Play) -> None:
+    """ "@Bifocal what is this?" in reply to somebody's picture is about that picture."""
+    async with play() as story:
+        shown = await story.discord.say(by="2", files=[File("a.png", picture("red"))])
+        asked = await story.discord.say("What is this?", mention=True, to=shown)
+        await story.asked(asked)
+        await story.channel.idle()
+        conversation = await story.bot.conversation(f"discord:100:{asked}")
+        assert [p.name for p in conversation.pictures] == ["a.png"]
+
+
+async def test_files_come_from_discords_hosts_only(play: Play, discord: Discord) -> None:
+    """A file that is elsewhere is not fetched, though a message names it."""
+    async with play(file_hosts=("cdn.discordapp.com",)) as story:
+        asked = await discord.say(
+            "What is this?", mention=True, files=[File("a.png", picture("red"))]
+        )
+        await story.asked(asked)
+        await story.channel.idle()
+        assert any("a.png cannot be read here" in text for text in discord.answers())
+        assert discord.downloads == 0
 
 
 async def test_a_direct_message_needs_no_mention(play: Play, discord: Discord) -> None:
