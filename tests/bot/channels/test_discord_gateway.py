@@ -194,3 +194,14 @@ async def test_a_crash_loses_no_question(discord: Discord, demo_library: Path) -
     assert process.returncode == 0
     assert b"Traceback" not in told
     assert TOKEN.encode() not in told
+
+
+async def test_a_dead_redis_loses_no_question(play: Play) -> None:
+    """Redis is killed; what is said then is stored when it is back, and answered once."""
+    async with play() as story:
+        told: Any = await story.redis.read(lambda client: client.info("server"))
+        os.kill(told["process_id"], signal.SIGKILL)
+        asked = await story.discord.say(LIGHTHOUSE, mention=True)
+        await story.discord.until(lambda: any(m["components"] for m in story.discord.mine()), 60)
+        await story.channel.idle()
+        assert len(story.discord.to(asked)) == 1
