@@ -107,11 +107,10 @@ class Webhook:
     async def post(self, told: dict[str, Any], pauses: Sequence[float]) -> None:
         """Post to the callback, again after each pause; raises ``httpx.HTTPError``."""
         body, address = json.dumps(told).encode(), self.settings.callback or ""
+        headers = signed(self.settings.secret, body)
         for pause in (*pauses, None):
             try:
-                sent = await self._client.post(
-                    address, content=body, headers=signed(self.settings.secret, body)
-                )
+                sent = await self._client.post(address, content=body, headers=headers)
                 sent.raise_for_status()
                 return
             except httpx.HTTPError:

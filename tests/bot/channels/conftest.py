@@ -83,7 +83,8 @@ class WebhookStage:
         self.posted: list[dict[str, Any]] = []  #: what came to the callback, whole
         self._came = asyncio.Condition()
         self._process: asyncio.subprocess.Process | None = None
-        self._url = self.callback = ""
+        self.url = self.callback = ""
+        self.secret = SecretStr(SECRET)
 
     async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Be the callback: take one request, as HTTP/1.1."""
@@ -125,14 +126,18 @@ class WebhookStage:
             while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
                 assert self._process.returncode is None, log.read_text()
                 await asyncio.sleep(0.05)
-            self._url = found[0]
-            async with httpx.AsyncClient(base_url=self._url, trust_env=False) as client:
+            self.url = found[0]
+            async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
                 while True:
                     try:
                         if (await client.get("/readyz")).is_success:
                             return
                     except httpx.TransportError:
                         await asyncio.sleep(0.05)
+
+    def log(self) -> str:
+        """Return everything that the processes wrote."""
+        return "".join(file.read_text() for file in self._folder.glob("log-*"))
 
     async def kill(self) -> None:
         """End the process at once."""
@@ -150,7 +155,7 @@ class WebhookStage:
     async def post(self, **message: Any) -> httpx.Response:
         """Hand a message to the bot."""
         body = json.dumps(message).encode()
-        async with httpx.AsyncClient(base_url=self._url, timeout=60, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as client:
             return await client.post(
                 "/v1/webhook", content=body, headers=signed(SecretStr(SECRET), body)
             )
