@@ -20,11 +20,11 @@ from bot.channels.discord_files import Files
 from bot.channels.discord_views import buttons
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import DiscordSettings
-from bot.channels.working import Turns
+from bot.channels.working import TRIES, Turns
 from bot.errors import KNOWN_ERRORS
 from bot.sent import SentPicture
 from bot.service import logs
-from memory.errors import ConversationNotFound, TurnNotFound
+from memory.errors import ConversationNotFound, HistoryUnavailable, TurnNotFound
 
 TYPING = 8.0  #: seconds for which Discord shows that somebody types, less a little
 _GONE = (10003, 10008, 10015, 50027)  # unknown channel, message, webhook; its time is over
@@ -65,8 +65,19 @@ class Answers:
             if error.code not in _GONE:
                 raise
             logs.tell("discord: there is nothing left to answer", channel=happened.channel)
+        except Exception as error:
+            if taken.tries >= TRIES:
+                await self._give_up(happened, taken, error)
+            raise
         finally:
             await self._files.drop(taken.token)
+
+    async def _give_up(self, happened: Happened, taken: Taken, error: Exception) -> None:
+        """Say that a question will not be answered."""
+        if happened.kind != "delete":
+            with contextlib.suppress(discord.HTTPException, HistoryUnavailable, OSError):
+                draft = await self._draft(happened, taken, None)
+                await draft.fail(line_of(error))
 
     async def _answer(self, happened: Happened, taken: Taken) -> None:
         turn = None

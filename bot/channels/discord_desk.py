@@ -6,7 +6,7 @@ from typing import Literal
 import discord
 
 from bot.channels.backend import Libraries
-from bot.channels.final import evidence_lines, stored_answer
+from bot.channels.final import evidence_lines, footnotes, stored_answer
 from bot.channels.working import Turns
 from bot.service.feedback_store import Feedback, Full, Said
 from memory.errors import ConversationNotFound
@@ -27,7 +27,9 @@ class Desk:
             if not found.turns:
                 return "You were not answered here yet."
             turn = found.turns[-1].id
-        lines = evidence_lines(await stored_answer(backend, conversation, turn))
+        answer = await stored_answer(backend, conversation, turn)
+        # a served bot keeps its ledger for itself
+        lines = evidence_lines(answer) or [str(note) for note in footnotes(answer.citations)]
         return "\n".join(discord.utils.escape_markdown(line) for line in lines) or (
             "Nothing was found for it."
         )

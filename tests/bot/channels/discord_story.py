@@ -73,10 +73,13 @@ def settings_for(discord: Discord, **changes: Any) -> DiscordSettings:
 
 
 def player(open_bot: Any, discord: Discord) -> Play:
-    """Return what puts a bot over the demo's library into Discord."""
+    """Return what puts a bot over the demo's library into Discord; with an ``error`` it has no
+    library."""
 
     @asynccontextmanager
-    async def playing(model: Any = None, **changes: Any) -> AsyncIterator[Story]:
+    async def playing(
+        model: Any = None, error: Exception | None = None, **changes: Any
+    ) -> AsyncIterator[Story]:
         settings = settings_for(discord, **changes)
         named = {} if model else {"model_name": "extractive"}
         async with (
@@ -85,6 +88,8 @@ def player(open_bot: Any, discord: Discord) -> Play:
         ):
 
             async def opening(_: str) -> AsyncChatBot:
+                if error is not None:
+                    raise error
                 return bot  # type: ignore[no-any-return]
 
             libraries = Libraries(opening, settings.libraries)

@@ -15,6 +15,7 @@ from discord_story import LIGHTHOUSE, Play, calm_discord, player
 from pydantic import SecretStr
 
 from bot.errors import SettingsError
+from retrievers.errors import LibraryError
 
 BREAKS = 400 if os.environ.get("BIFOCAL_FULL") else 8  #: of four kinds
 
@@ -205,3 +206,19 @@ async def test_a_dead_redis_loses_no_question(play: Play) -> None:
         await story.discord.until(lambda: any(m["components"] for m in story.discord.mine()), 60)
         await story.channel.idle()
         assert len(story.discord.to(asked)) == 1
+
+
+async def test_a_library_that_is_not_there_is_said(play: Play) -> None:
+    async with play(error=LibraryError("library papers: there is none; make it")) as story:
+        asked = await story.discord.say(LIGHTHOUSE, mention=True)
+        (line,) = await story.discord.until(lambda: story.discord.to(asked))
+        assert "\n" not in line["content"]
+
+
+@pytest.mark.skipif(not os.environ.get("BIFOCAL_FULL"), reason="it tries five times, 20 s")
+async def test_what_fails_again_and_again_is_given_up_in_one_line(play: Play) -> None:
+    async with play(error=RuntimeError("secret-do-not-show /home/anna")) as story:
+        asked = await story.discord.say(LIGHTHOUSE, mention=True)
+        (line,) = await story.discord.until(lambda: story.discord.to(asked), 120)
+        assert line["content"].startswith("Something went wrong")
+        assert "do-not-show" not in line["content"]
