@@ -71,11 +71,12 @@ async def _run(settings: "Settings", url: str | None) -> None:
     import os
 
     from bot.channels.backend import Libraries, open_here
-    from bot.channels.discord_bot import DiscordChannel
+    from bot.channels.discord_bot import DiscordChannel, token_of
     from bot.channels.served import open_there
     from bot.service import logs
     from bot.service.shared_redis import SharedRedis
 
+    token_of(settings.discord)  # before anything is loaded
     logs.set_up("info")
     there = open_there(url, os.environ.get("BIFOCAL_KEY", "")) if url else open_here(settings)
     async with there as opening, await SharedRedis.of(settings) as redis:

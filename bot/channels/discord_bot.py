@@ -62,12 +62,7 @@ class DiscordChannel:
 
     async def run(self) -> None:
         """Work until cancelled; ``SettingsError`` where a person has to mend something."""
-        token = self._settings.token
-        if token is None or not token.get_secret_value().strip():
-            raise SettingsError(
-                f"there is no token of Discord; make one at {PORTAL} on the page Bot,"
-                " and set BIFOCAL_DISCORD_TOKEN"
-            )
+        token = token_of(self._settings)
         Route.BASE = self._settings.api_url.rstrip("/")
         DiscordWebSocket.DEFAULT_GATEWAY = URL(self._settings.gateway_url)
         _quiet()
@@ -76,7 +71,7 @@ class DiscordChannel:
             while True:
                 began = time.monotonic()
                 with _mending():
-                    await self._connected(token.get_secret_value().strip())
+                    await self._connected(token)
                 failures = 0 if time.monotonic() - began > LONGEST else failures + 1
                 await asyncio.sleep(min(LONGEST, 2.0 ** min(failures, 6) / 2))
 
@@ -113,6 +108,17 @@ class DiscordChannel:
         """Wait until nothing that was begun is under way."""
         if self._worker is not None:
             await self._worker.idle()
+
+
+def token_of(settings: DiscordSettings) -> str:
+    """Return the bot's token; ``SettingsError`` when there is none."""
+    token = settings.token.get_secret_value().strip() if settings.token else ""
+    if not token:
+        raise SettingsError(
+            f"there is no token of Discord; make one at {PORTAL} on the page Bot,"
+            " and set BIFOCAL_DISCORD_TOKEN"
+        )
+    return token
 
 
 @contextlib.contextmanager
