@@ -14,6 +14,7 @@ import typer
 
 from bot.cli_conversation_edits import add_commands
 from bot.cli_conversations import conversations_app, existing
+from bot.cli_discord import add_command as add_discord
 from bot.cli_keys import keys_app
 from bot.cli_models import models_app
 from bot.cli_serve import add_command as add_serve
@@ -41,6 +42,7 @@ app.add_typer(conversations_app, name="conversations")
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
 add_serve(app)
+add_discord(app)
 
 LibraryOption = Annotated[
     Path | None,

@@ -215,7 +215,7 @@ TABLES: Mapping[str, type[BaseModel]] = {
     "discord": DiscordSettings,
     "webhook": WebhookSettings,
 }
-_LISTS = ("serve_origins", "serve_hosts", "slack_file_hosts")
+_LISTS = ("serve_origins", "serve_hosts", "slack_file_hosts", "discord_file_hosts")
 
 
 def _table(values: dict[str, Any], name: str) -> dict[str, Any]:

@@ -61,6 +61,18 @@ class DiscordSettings(ChannelSettings):
     """Of the page "Bot" of the application."""
     message_content: bool = False
     """Whether the privileged intent "Message Content" is on: threads need no mention then."""
+    threads: bool = False
+    """Whether a question in a channel is answered in a thread of its own."""
+    api_url: str = Field(
+        default="https://discord.com/api/v10", pattern=r"^https?://[^\s/]+(/\S*)?$"
+    )
+    """Where Discord's API is; a proxy of it, perhaps."""
+    gateway_url: str = Field(
+        default="wss://gateway.discord.gg/", pattern=r"^wss?://[^\s/]+(/\S*)?$"
+    )
+    """Where Discord's gateway is."""
+    file_hosts: tuple[str, ...] = ("cdn.discordapp.com", "media.discordapp.net")
+    """Hosts from which files are fetched; never from others."""
 
 
 class WebhookSettings(ChannelSettings):

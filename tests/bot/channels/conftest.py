@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
+from discord_stage import DiscordStage
+from discord_story import calm_discord
 from pydantic import SecretStr
 
 from bot import Settings
@@ -218,6 +220,23 @@ def webhook_stage(demo_library: Path, tmp_path: Path) -> OpenStage:
         server = await asyncio.start_server(stage.receive, "127.0.0.1", 0)
         stage.callback = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/answers"
         async with server:
+            try:
+                await stage.start(**environment)
+                yield stage
+            finally:
+                await stage.stop()
+
+    return opened
+
+
+@pytest.fixture
+def discord_stage(demo_library: Path) -> OpenStage:
+    """Return what opens Discord; keywords are environment variables."""
+
+    @asynccontextmanager
+    async def opened(**environment: str) -> AsyncIterator[DiscordStage]:
+        async with calm_discord() as discord:
+            stage = DiscordStage(discord, demo_library)
             try:
                 await stage.start(**environment)
                 yield stage

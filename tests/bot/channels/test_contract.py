@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-CHANNELS = ("webhook",)
+CHANNELS = ("webhook", "discord")
 TALL = "How tall is the lighthouse?"
 ADDRESS = re.compile(r"https?://|www\.|\]\(|<[@!#]|@(?:everyone|here|channel)", re.IGNORECASE)
 
