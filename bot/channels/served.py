@@ -2,21 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import import_module
 
 from bot.channels.backend import Backend, OpenLibrary
+from bot.remote import AsyncRemoteChatBot
 
 
 @asynccontextmanager
 async def open_there(url: str, key: str) -> AsyncIterator[OpenLibrary]:
     """Reach the service at ``url`` for the bots of its libraries, each opened once."""
-    remote = import_module("bot.remote")
     bots: dict[str, Backend] = {}
     async with AsyncExitStack() as stack:
 
         async def opened(library: str) -> Backend:
             if library not in bots:
-                bot = remote.AsyncRemoteChatBot(url, key, library=library)
+                bot = AsyncRemoteChatBot(url, key, library=library)
                 bots[library] = await stack.enter_async_context(bot)
             return bots[library]
 
