@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from bot.channels.settings import DiscordSettings, SlackSettings, WebhookSettings
 from bot.errors import SettingsError
 from bot.models.store import usual_folder
 from bot.service.settings import ServeSettings
@@ -117,6 +118,13 @@ class Settings(BaseModel):
     """Processes that read files; one a core unless set."""
     serve: ServeSettings = Field(default_factory=ServeSettings)
     """What ``bifocal serve`` needs: the table ``[serve]``, or ``BIFOCAL_SERVE_PORT`` and so on."""
+    slack: SlackSettings = Field(default_factory=SlackSettings)
+    """What ``bifocal slack`` needs: the table ``[slack]``, or ``BIFOCAL_SLACK_BOT_TOKEN`` …"""
+    discord: DiscordSettings = Field(default_factory=DiscordSettings)
+    """What ``bifocal discord`` needs: the table ``[discord]``, or ``BIFOCAL_DISCORD_TOKEN`` …"""
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)
+    """What the webhook of ``bifocal serve`` needs: ``[webhook]``, or ``BIFOCAL_WEBHOOK_SECRET`` …
+    """
 
     @classmethod
     def usual(cls, **given: Any) -> "Settings":
@@ -147,8 +155,9 @@ class Settings(BaseModel):
             if not name.startswith(PREFIX) or name == CONFIG or value == "":
                 continue
             field = name.removeprefix(PREFIX).lower()
-            if field.startswith(_SERVE):
-                _serve(values)[field.removeprefix(_SERVE)] = _listed(field, value)
+            table, _, inner = field.partition("_")
+            if table in TABLES and inner:
+                _table(values, table)[inner] = _listed(field, value)
             else:
                 values[field] = _READ.get(field, str)(value)
         values.update({k: v for k, v in given.items() if v is not None})
@@ -197,15 +206,21 @@ class Settings(BaseModel):
         return self
 
 
-_SERVE = "serve_"
-_LISTS = ("serve_origins", "serve_hosts")
+#: Settings that are tables of their own
+TABLES: Mapping[str, type[BaseModel]] = {
+    "serve": ServeSettings,
+    "slack": SlackSettings,
+    "discord": DiscordSettings,
+    "webhook": WebhookSettings,
+}
+_LISTS = ("serve_origins", "serve_hosts", "slack_file_hosts")
 
 
-def _serve(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of the service in ``values``, as a table that may be written to."""
-    given = values.get("serve", {})
+def _table(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the settings of a table in ``values``, which may be written to."""
+    given = values.get(name, {})
     if isinstance(given, Mapping):  # else the check of the values says what is wrong
-        values["serve"] = given = dict(given)
+        values[name] = given = dict(given)
     return given if isinstance(given, dict) else {}
 
 
@@ -254,14 +269,15 @@ def _first(error: ValidationError) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if not name:
         return f"settings: {message}"
+    table = TABLES.get(str(detail["loc"][0]), Settings) if len(detail["loc"]) > 1 else Settings
     if detail["type"] == "extra_forbidden":
-        fields = list(Settings.model_fields)
-        if name.startswith("serve."):
-            fields = [f"serve.{field}" for field in ServeSettings.model_fields]
+        prefix = f"{detail['loc'][0]}." if table is not Settings else ""
+        fields = [prefix + field for field in table.model_fields]
         near = get_close_matches(name, fields, n=1)
         known = f"did you mean {near[0]}?" if near else f"known: {', '.join(fields)}"
         return f"setting {name}: unknown; {known}"
-    field = Settings.model_fields.get(str(detail["loc"][0]))
-    hidden = name.startswith("model_options") or (field and "Secret" in str(field.annotation))
+    field = table.model_fields.get(str(detail["loc"][table is not Settings]))
+    secret = name.startswith("model_options") or (field and "Secret" in str(field.annotation))
+    hidden = secret or isinstance(detail["input"], Mapping)  # a table may hold secrets
     shown = "" if hidden else f" {detail['input']!r}"
     return f"setting {name}:{shown} {message[:1].lower()}{message[1:]}"
