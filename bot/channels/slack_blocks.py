@@ -19,6 +19,16 @@ _SECTION = 2900  #: characters of a section
 #: What no message is without: nothing that a link leads to is fetched for a preview
 QUIET: Mapping[str, bool] = {"unfurl_links": False, "unfurl_media": False}
 
+HELP = (
+    "Write to me directly, name me in a channel, or reply in a thread in which I answered. Send "
+    "pictures along: PNG, JPEG, WebP, GIF, BMP, TIFF.\n"
+    "/bifocal ask QUESTION - ask from anywhere\n"
+    "/bifocal libraries - which library answers here\n"
+    "/bifocal forget - forget the conversations that you began in this channel\n"
+    "/bifocal help - this text\n"
+    "Edit your question, and I answer it again; delete it, and I forget it."
+)
+
 FEEDBACK, WHY = "bifocal_feedback", "bifocal_why"  #: ids of the buttons
 _CALLS = re.compile(r"<(?=[@#!])")
 _GROUPS = re.compile(r"@(?=(?:here|channel|everyone)\b)", re.IGNORECASE)
