@@ -124,7 +124,7 @@ class SlackChannel:
             logs.tell("Slack: connected")
             await asyncio.Event().wait()
         finally:
-            await handler.close_async()
+            await handler.close_async()  # type: ignore[no-untyped-call]
             await handler.client.aiohttp_client_session.close()
 
 

@@ -6,7 +6,7 @@ calls a person or a channel. Knows nothing of connections.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bot.channels.final import Final
@@ -17,7 +17,7 @@ MOST_FALLBACK = 3000  #: characters of the text for notifications
 _ELEMENTS = 10  #: of a context block
 _SECTION = 2900  #: characters of a section
 #: What no message is without: nothing that a link leads to is fetched for a preview
-QUIET: Mapping[str, bool] = {"unfurl_links": False, "unfurl_media": False}
+QUIET: dict[str, Any] = {"unfurl_links": False, "unfurl_media": False}
 
 HELP = (
     "Write to me directly, name me in a channel, or reply in a thread in which I answered. Send "

@@ -294,6 +294,7 @@ class SlackDouble:
                     raise Refused(f"missing_{name}")
         shown = Shown(args["channel"], self.ts(), BOT, thread_ts=args["thread_ts"], streaming=True)
         self._append(shown, args)
+        shown.unfurl = (args.get("unfurl_links"), args.get("unfurl_media"))
         self.messages[shown.channel, shown.ts] = shown
         return {"channel": shown.channel, "ts": shown.ts}
 

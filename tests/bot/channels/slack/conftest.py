@@ -1,0 +1,164 @@
+"""Slack on loopback, and Bifocal as a member of it: the real clients, the real bot, a real Redis."""
+
+import asyncio
+import importlib.util
+import io
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from PIL import Image
+from pydantic import ConfigDict, Field
+
+from bot import AsyncChatBot, Settings
+from bot.channels.slack import SlackChannel
+from bot.service.shared_redis import SharedRedis
+
+if TYPE_CHECKING:
+    from tests.bot.channels.slack_double import SlackDouble
+
+Join = Callable[..., AbstractAsyncContextManager[SlackChannel]]
+
+
+@pytest.fixture(scope="session")
+def double() -> ModuleType:
+    """The module of the small Slack."""
+    path = Path(__file__).parents[1] / "slack_double.py"
+    spec = importlib.util.spec_from_file_location("slack_double", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["slack_double"] = module  # dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+async def slack(
+    double: ModuleType, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator["SlackDouble"]:
+    """A running Slack. When a test ends, nothing that was sent may have led to a preview (threat
+    18), and no token may be in a log (threat 28)."""
+    caplog.set_level(logging.DEBUG)
+    async with double.SlackDouble() as running:
+        yield running
+    sent = [*running.messages.values(), *running.deleted, *running.ephemeral]
+    for message in sent:
+        if message.user == double.BOT and not message.files:
+            assert message.unfurl == (False, False), message
+    for body in running.responses:
+        assert (body["unfurl_links"], body["unfurl_media"]) == (False, False)
+    for secret in (running.bot_token, running.app_token, running.secret):
+        assert secret not in caplog.text
+
+
+class SteppingChat(BaseChatModel):
+    """A chat model that says ``pieces``; where one is an event it waits for that, an error it
+    raises. ``by_question`` are other pieces, by a word of the question."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    reads_evidence: ClassVar[bool] = False
+    context_tokens: int = 8192
+    pictures: bool = True
+    max_pictures: int = 8
+    picture_tokens: int = 100
+    pieces: list[Any] = Field(default_factory=lambda: ["Aye."])
+    by_question: dict[str, list[Any]] = Field(default_factory=dict)
+    asked: list[list[BaseMessage]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "stepping"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        self.asked.append(messages)
+        text = str(messages[-1].text)
+        pieces = next((p for word, p in self.by_question.items() if word in text), self.pieces)
+        for piece in pieces:
+            if isinstance(piece, asyncio.Event):
+                await piece.wait()
+            elif isinstance(piece, Exception):
+                raise piece
+            else:
+                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+
+
+@pytest.fixture
+def stepping() -> type[SteppingChat]:
+    """The class of a model that is led by the test."""
+    return SteppingChat
+
+
+@pytest.fixture
+def member(slack: "SlackDouble", demo_library: Path) -> Callable[..., Settings]:
+    """Settings with which Bifocal is a member of that Slack."""
+
+    def made(**of: Any) -> Settings:
+        given = {
+            "bot_token": slack.bot_token,
+            "app_token": slack.app_token,
+            "signing_secret": slack.secret,
+            "api_url": slack.api_url,
+            "file_hosts": ["127.0.0.1"],
+            "every": 0.2,
+            **of,
+        }
+        return Settings.load(library=demo_library, model="extractive", slack=given)
+
+    return made
+
+
+@pytest.fixture
+def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -> Join:
+    """Join Slack: ``async with join(model, every=…) as channel``; ``bots`` are others, by library."""
+
+    @asynccontextmanager
+    async def joined(
+        model: BaseChatModel | None = None, *, bot: AsyncChatBot | None = None, **of: Any
+    ) -> AsyncIterator[SlackChannel]:
+        settings = member(**of)
+        named = {} if model else {"model_name": "extractive"}
+        async with open_bot(model, condense_seconds=0, **named) as opened:
+
+            async def opening(library: str) -> AsyncChatBot:
+                return bot or opened
+
+            async with (
+                await SharedRedis.of(settings) as redis,
+                SlackChannel.open(settings, opening, redis) as channel,
+            ):
+                running = asyncio.create_task(channel.run())
+                await slack.until(lambda: slack.sockets or running.done())
+                try:
+                    yield channel
+                    await channel.worker.idle()
+                finally:
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
+
+    return joined
+
+
+@pytest.fixture
+def picture() -> Callable[..., bytes]:
+    """Return the PNG of a picture of one colour."""
+
+    def made(colour: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
+        held = io.BytesIO()
+        Image.new("RGB", size, colour).save(held, "PNG")
+        return held.getvalue()
+
+    return made
