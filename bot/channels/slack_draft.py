@@ -294,7 +294,7 @@ class CommandDraft:
     """An answer to a command, for the asker alone: whole, to the address that came with it."""
 
     limit = LIMIT
-    every = 60.0
+    every = 0.1
 
     def __init__(self, respond: str, client: AsyncWebClient) -> None:
         self._webhook = AsyncWebhookClient(

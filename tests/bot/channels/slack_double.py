@@ -358,7 +358,7 @@ class SlackDouble:
     async def _users_info(self, args: dict[str, Any]) -> dict[str, Any]:
         name = {"U1": "Anna", "U2": "Bo"}.get(args["user"], args["user"].title())
         return {"user": {"id": args["user"], "name": name.lower(), "team_id": TEAM,
-                         "profile": {"display_name": name, "real_name": f"{name} Berg"}}}  # fmt: skip
+                         "profile": {"display_name": name, "real_name": name}}}  # fmt: skip
 
     async def _files_info(self, args: dict[str, Any]) -> dict[str, Any]:
         if args["file"] not in self._files:
@@ -471,7 +471,7 @@ class SlackDouble:
         await socket.prepare(request)
         hello = {"type": "hello", "num_connections": len(self.sockets) + 1,
                  "connection_info": {"app_id": APP},
-                 "debug_info": {"host": "double", "approximate_connection_time": 18060}}  # fmt: skip
+                 "debug_info": {"approximate_connection_time": 18060}}  # fmt: skip
         await socket.send_json(hello)
         self.sockets.append(socket)
         await self._tell()

@@ -1,4 +1,4 @@
-"""Slack on loopback, and Bifocal as a member of it: the real clients, the real bot, a real Redis."""
+"""Slack on loopback, and Bifocal as a member of it: real clients, a real bot, a real Redis."""
 
 import asyncio
 import importlib.util
@@ -123,7 +123,7 @@ def member(slack: "SlackDouble", demo_library: Path) -> Callable[..., Settings]:
 
 @pytest.fixture
 def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -> Join:
-    """Join Slack: ``async with join(model, every=…) as channel``; ``bots`` are others, by library."""
+    """Join Slack: ``async with join(model, every=…) as channel``; settings by name."""
 
     @asynccontextmanager
     async def joined(

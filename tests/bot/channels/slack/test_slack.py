@@ -65,11 +65,11 @@ async def test_an_edited_question_is_answered_again_in_place(
     slack: "SlackDouble", join: Any, stepping: Any
 ) -> None:
     """An edit changes the answer where it stands; a preview that Slack adds changes nothing."""
-    model = stepping(by_question={"steps": ["163 steps."], "tall": ["34 metres."]})
+    model = stepping(by_question={"gannets": ["163 steps."], "herons": ["34 metres."]})
     async with join(model) as channel:
-        asked = await slack.say("How tall is the lighthouse?", channel="D1")
+        asked = await slack.say("How many herons?", channel="D1")
         (before,) = await slack.until(lambda: slack.answers(asked.ts))
-        await slack.edit(asked, "How many steps has the lighthouse?")
+        await slack.edit(asked, "How many gannets?")
         await slack.until(lambda: "163" in slack.answers(asked.ts)[0].read)
         await slack.edit(asked, asked.text)
         await channel.worker.idle()
@@ -84,11 +84,11 @@ async def test_an_edit_before_the_answer_waits_for_it(
 ) -> None:
     """A question that is edited while it is being answered ends up with one answer, to the edit."""
     go = asyncio.Event()
-    model = stepping(by_question={"steps": ["163 steps."], "tall": ["34 ", go, "metres."]})
+    model = stepping(by_question={"gannets": ["163 steps."], "herons": ["34 ", go, "metres."]})
     async with join(model):
-        asked = await slack.say("How tall is it?", channel="D1")
+        asked = await slack.say("How many herons?", channel="D1")
         await slack.until(lambda: "34" in str(slack.transcript("D1")))
-        await slack.edit(asked, "How many steps has it?")
+        await slack.edit(asked, "How many gannets?")
         go.set()
         await slack.until(lambda: slack.answers(asked.ts) and "163" in slack.transcript()[-1])
     assert len(slack.answers(asked.ts)) == 1
@@ -194,20 +194,6 @@ async def test_suggests_prompts(slack: "SlackDouble", join: Any) -> None:
     (said,) = slack.called("assistant.threads.setSuggestedPrompts")
     assert said["channel_id"] == "D1"
     assert 1 <= len(said["prompts"]) <= 4
-
-
-async def test_knows_who_asks(slack: "SlackDouble", join: Any, picture: Any) -> None:
-    """ "The picture that Anna sent" is found by the name that people have in Slack."""
-    async with join():
-        red = slack.file("red.png", picture("red"), alt_txt="a red flag")
-        first = await slack.say(f"{ME} look", user="U1", files=[red])
-        await slack.until(lambda: slack.answers(first.ts))
-        blue = slack.file("blue.png", picture("blue"), alt_txt="a blue flag")
-        await slack.say("and this", user="U2", thread=first.ts, files=[blue])
-        await slack.until(lambda: len(slack.answers(first.ts)) == 2)
-        await slack.say("What is on the picture that Anna sent?", user="U2", thread=first.ts)
-        await slack.until(lambda: len(slack.answers(first.ts)) == 3)
-    assert "red flag" in slack.answers(first.ts)[-1].read
 
 
 async def test_buttons(slack: "SlackDouble", join: Any) -> None:
