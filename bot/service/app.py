@@ -11,6 +11,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``feedback``   what was said of answers                 bot/service/feedback_store.py
 - ``jobs``       the taking in of uploaded files        bot/service/jobs.py
 - ``drawing``    how many pictures are drawn at once
+- ``webhook``    the webhook, if it is set              bot/channels/webhook.py
 - ``streams``    turns that outlive their connection     bot/service/resuming.py
 - ``cut``        set when open streams must end           bot/service/stopping.py
 - ``seen``       metrics, traces and the log              bot/service/seen.py
@@ -30,6 +31,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from bot.channels import webhook
 from bot.errors import KNOWN_ERRORS
 from bot.service import (
     conversation_files,
@@ -109,6 +111,8 @@ def create_app(settings: Settings) -> Gate:
     )
     for router in ROUTERS:
         app.include_router(router)
+    if settings.webhook.secret is not None:
+        app.include_router(webhook.router)
     _describe(app)
     app.state.seen = seen.Seen(content=settings.serve.log_content, traces=Traces.from_environment())
     served: ASGIApp = app
@@ -131,6 +135,12 @@ def _lifespan(settings: Settings) -> Any:
         async with (
             Bots.open(settings) as bots,
             await SharedRedis.of(settings) as redis,
+            webhook.opened(
+                settings.webhook,
+                lambda library: bots.bot(settings.tenant, library),
+                redis,
+                settings.turns_ttl,
+            ) as state.webhook,
             stops_with(serve.grace_seconds) as stopping,
         ):
             state.bots, state.redis = bots, redis

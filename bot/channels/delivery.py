@@ -1,0 +1,219 @@
+"""What all channels do with a question: a turn is run, and its answer is shown as it comes.
+
+A channel gives an :class:`Incoming` and a :class:`Draft`, and :func:`answer` does the rest: the
+first words at once, then an edit at most each ``draft.every`` seconds, the whole answer at the end;
+it waits where a conversation or the model is busy, and says an error in one line. Knows nothing of
+any channel.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from bot.channels.backend import Backend
+from bot.channels.final import Drawn, Final, Footnote, final_of
+from bot.channels.harmless import harmless, one_line
+from bot.channels.splitting import split
+from bot.errors import KNOWN_ERRORS
+from bot.events import Answer, Done, Event, Token
+from bot.sent import SentPicture
+from bot.service import logs
+from bot.service.problems import problem_of
+from memory.errors import HistoryUnavailable
+
+__all__ = [
+    "Channel",
+    "Draft",
+    "Drawn",
+    "Final",
+    "Footnote",
+    "Incoming",
+    "answer",
+    "line_of",
+]
+
+PATIENCE = 120.0  #: seconds that a question waits for a busy conversation or model
+
+_LINES = {
+    "busy": "This conversation is busy with another question. Ask again in a moment.",
+    "overloaded": "There is too much to do at the moment. Ask again in a minute.",
+    "stopping": "The service is just being restarted. Ask again in a minute.",
+    "unavailable": "Something that is needed cannot be reached now. Ask again in a minute.",
+    "key-reused": "This message was answered before, with other words in it.",
+    "model-failed": "The model did not answer. Ask again, or tell whoever runs this.",
+    "internal": "Something went wrong here. Ask again, or tell whoever runs this.",
+    "not-found": "This is no longer there.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A question from a channel.
+
+    ``conversation`` is a stable name (``slack:T1:C1:1700.1``), ``key`` the message's own, so that
+    it is one turn however often it comes. ``unsupported`` are names of files that came along and
+    cannot be read. ``again`` is the id of the turn whose question was edited: ``text`` replaces it.
+    """
+
+    conversation: str
+    sender: str = ""
+    text: str = ""
+    pictures: Sequence[SentPicture] = ()
+    unsupported: Sequence[str] = ()
+    key: str | None = None
+    again: str | None = None
+
+
+class Draft(Protocol):
+    """One answer being written in a channel. Its methods are called one after another."""
+
+    limit: int  #: characters of one message
+    every: float  #: seconds between two edits, at least
+
+    async def show(self, parts: Sequence[str]) -> None:
+        """Show the text so far, harmless and split; the answer goes on."""
+
+    async def finish(self, final: Final) -> None:
+        """Show the whole answer, in place of what was shown."""
+
+    async def fail(self, line: str) -> None:
+        """Say in one harmless line why there is no answer, in place of what was shown."""
+
+
+class Channel(Protocol):
+    """A way in which people reach the bot."""
+
+    name: str
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
+async def answer(
+    backend: Backend, message: Incoming, draft: Draft, *, patience: float = PATIENCE
+) -> Answer | None:
+    """Answer a message in a draft; ``None`` when the draft was told why not.
+
+    Whatever the draft raises is raised, when the turn has ended. ``patience`` is how long, in
+    seconds, a busy conversation or model is waited for.
+    """
+    unread = [f"{one_line(name, 80)} cannot be read here" for name in message.unsupported[:20]]
+    if not message.text.strip() and not message.pictures and not message.again:
+        await draft.fail(". ".join(unread) or "Nothing was asked: send words, a picture, or both.")
+        return None
+    writer = _Writer(draft)
+    writing = asyncio.create_task(writer.run())
+    try:
+        done = await _patiently(backend, message, writer, patience)
+    except KNOWN_ERRORS as error:
+        _log(error)
+        await writer.end(writing)
+        await draft.fail(line_of(error))
+        return None
+    except BaseException:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        raise
+    final, _ = await asyncio.gather(
+        final_of(backend, done, draft.limit, unread), writer.end(writing)
+    )
+    await draft.finish(final)
+    return done
+
+
+def line_of(error: BaseException) -> str:
+    """Return what people in a channel are told of an error: one line, without secrets or paths."""
+    problem = problem_of(error)
+    said = problem.detail[:1].upper() + problem.detail[1:]
+    return one_line(_LINES.get(problem.kind, said), 300)
+
+
+def _log(error: BaseException) -> None:
+    if problem_of(error).status >= 500:
+        logs.tell("a turn of a channel failed", level="error", error=error)
+
+
+async def _patiently(
+    backend: Backend, message: Incoming, writer: "_Writer", patience: float
+) -> Answer:
+    """Run the turn; once more, while there is patience, where something says when to try again."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + patience
+    while True:
+        try:
+            return await _run(_turn(backend, message), writer)
+        except KNOWN_ERRORS as error:
+            wait = _retry_after(error)
+            if wait is None or clock() + wait > until:
+                raise
+        await asyncio.sleep(wait)
+
+
+def _turn(backend: Backend, message: Incoming) -> AsyncGenerator[Event, None]:
+    if message.again is not None:
+        return backend.stream_again(message.conversation, message.again, message.text or None)
+    return backend.stream(
+        message.text,
+        images=message.pictures,
+        conversation=message.conversation,
+        sender=message.sender,
+        idempotency_key=message.key,
+    )
+
+
+async def _run(flow: AsyncGenerator[Event, None], writer: "_Writer") -> Answer:
+    writer.text = ""
+    answer: Answer | None = None
+    async with aclosing(flow) as events:
+        async for event in events:
+            if isinstance(event, Token):
+                writer.add(event.text)
+            elif isinstance(event, Done):
+                answer = event.answer
+    if answer is None:
+        raise HistoryUnavailable("the turn ended without an answer; ask again")
+    return answer
+
+
+def _retry_after(error: BaseException) -> float | None:
+    """Return after how many seconds to try again; ``None`` where that does not help."""
+    seen: BaseException | None = error
+    while seen is not None:
+        wait = getattr(seen, "retry_after", None)
+        if isinstance(wait, (int, float)):
+            return min(30.0, max(0.1, float(wait)))
+        seen = seen.__cause__
+    return None
+
+
+class _Writer:
+    """Shows a text that grows, in a task of its own, so that a slow channel holds up no model."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self.text = ""
+        self._more, self._ended = asyncio.Event(), asyncio.Event()
+
+    def add(self, text: str) -> None:
+        """Append to the text."""
+        self.text += text
+        self._more.set()
+
+    async def run(self) -> None:
+        """Show the text whenever there is more of it, until the end."""
+        while True:
+            await self._more.wait()
+            if self._ended.is_set():
+                return
+            self._more.clear()
+            if parts := split(harmless(self.text), self._draft.limit):
+                await self._draft.show(parts)
+                await asyncio.sleep(self._draft.every)
+
+    async def end(self, writing: "asyncio.Task[None]") -> None:
+        """Wait for an edit under way, and for the pause behind it; raise what an edit raised."""
+        self._ended.set()
+        self._more.set()
+        await writing

@@ -1,0 +1,159 @@
+"""A channel for any program: signed JSON comes in, the answer is posted to the operator's callback.
+
+What a body holds, and how it is signed, is in ``webhook_message.py``; ``docs/channels.md`` walks
+through this file. Knows nothing of what is on the other side.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from bot.channels.backend import Libraries, OpenLibrary
+from bot.channels.delivery import Final, Incoming, answer, line_of
+from bot.channels.inbox import Inbox, Taken
+from bot.channels.settings import WebhookSettings
+from bot.channels.webhook_message import Message, authentic, signed
+from bot.channels.working import Turns, Worker
+from bot.errors import KNOWN_ERRORS
+from bot.sent import SentPicture
+from bot.service.bodies import checked, from_base64
+from bot.service.problems import Problem, invalid
+from bot.service.shared_redis import SharedRedis
+from memory.errors import TurnNotFound
+
+router = APIRouter(tags=["webhook"])
+PAUSES = (0.2, 1.0, 3.0)  #: seconds before the callback is tried again
+
+
+class WebhookDraft:
+    """An answer: posted while it is written if ``drafts`` says so, kept in ``told`` at the end."""
+
+    limit = 4000
+
+    def __init__(self, channel: "Webhook", message: Message) -> None:
+        self._channel, self._message = channel, message
+        self.every = channel.settings.every
+        self.told: dict[str, Any] = {}
+
+    async def show(self, parts: Sequence[str]) -> None:
+        """Post the text so far."""
+        if self._channel.settings.drafts and not self._message.wait:
+            with contextlib.suppress(httpx.HTTPError):  # the whole answer is still to come
+                await self._channel.post(self._as("draft", parts=parts), ())
+
+    async def finish(self, final: Final) -> None:
+        """Keep the whole answer."""
+        notes = [{"mark": f.mark, "place": f.place, "quote": f.quote} for f in final.footnotes]
+        pictures = [
+            {"name": p.name, "alt": p.alt, "data": base64.b64encode(p.data).decode()}
+            for p in final.pictures
+        ]
+        self.told = self._as("answer", parts=final.parts, footnotes=notes, pictures=pictures,
+                             notices=final.notices, turn=final.answer.turn)  # fmt: skip
+
+    async def fail(self, line: str) -> None:
+        """Keep why there is no answer."""
+        self.told = self._as("failed", reason=line)
+
+    def _as(self, type: str, **of: Any) -> dict[str, Any]:
+        return {"type": type, "id": self._message.id,
+                "conversation": self._message.conversation, **of}  # fmt: skip
+
+
+class Webhook:
+    """The channel of one process. Made by :func:`opened`."""
+
+    name = "webhook"
+
+    def __init__(self, settings: WebhookSettings, opening: OpenLibrary, redis: SharedRedis,
+                 lifetime: float | None, client: httpx.AsyncClient) -> None:  # fmt: skip
+        self.settings, self._client = settings, client
+        self._libraries = Libraries(opening, settings.libraries)
+        self._turns = Turns(redis, self.name, lifetime)
+        self.inbox = Inbox(redis, self.name)
+        self.worker = Worker(self.inbox, self._work, lambda body: str(json.loads(body)[
+            "conversation"]), at_once=settings.at_once)  # fmt: skip
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with self.inbox, self.worker:
+            await asyncio.Event().wait()
+
+    async def answer(self, message: Message) -> dict[str, Any]:
+        """Do what a message asks for, and return what is told of it."""
+        draft, conversation = WebhookDraft(self, message), f"webhook:{message.conversation}"
+        try:
+            backend = await self._libraries.of(message.place)
+            old = await self._turns.turn(conversation, message.of) if message.of else None
+            if message.type == "delete":
+                with contextlib.suppress(TurnNotFound):  # it was deleted before
+                    if old and message.of:
+                        await backend.delete_turn(conversation, old)
+                        await self._turns.drop(conversation, message.of)
+                return {}
+            asked = Incoming(conversation, message.sender, message.text, key=message.id, again=old,
+                pictures=[SentPicture(from_base64(p.data, "pictures"), name=p.name, alt=p.alt)
+                          for p in message.pictures])  # fmt: skip
+            if done := await answer(backend, asked, draft):
+                await self._turns.save(conversation, done.turn, message.of or message.id)
+        except (*KNOWN_ERRORS, Problem) as error:
+            await draft.fail(line_of(error))
+        return draft.told
+
+    async def _work(self, taken: Taken) -> None:
+        if told := await self.answer(checked(Message, taken.message)):
+            await self.post(told, PAUSES)
+
+    async def post(self, told: dict[str, Any], pauses: Sequence[float]) -> None:
+        """Post to the callback, again after each pause; raises ``httpx.HTTPError``."""
+        body, address = json.dumps(told).encode(), self.settings.callback or ""
+        for pause in (*pauses, None):
+            try:
+                sent = await self._client.post(
+                    address, content=body, headers=signed(self.settings.secret, body)
+                )
+                sent.raise_for_status()
+                return
+            except httpx.HTTPError:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+
+
+@router.post("/v1/webhook")
+async def receive(request: Request) -> Response:
+    """Take a message: stored before it is acknowledged (202), or answered at once (``wait``)."""
+    channel: Webhook = request.app.state.webhook
+    body = await authentic(channel.settings.secret, request)
+    message = checked(Message, body)
+    if message.wait:
+        async with request.app.state.admission.turn():
+            return JSONResponse(await channel.answer(message))
+    if channel.settings.callback is None:
+        raise invalid("wait", "must be true: webhook.callback, where answers go, is not set")
+    if taken := await channel.inbox.take([message.id], body):
+        channel.worker.begin(taken)
+    return JSONResponse({"taken": taken is not None}, 202)
+
+
+@asynccontextmanager
+async def opened(
+    settings: WebhookSettings, opening: OpenLibrary, redis: SharedRedis, lifetime: float | None
+) -> AsyncIterator[Webhook | None]:
+    """Open the channel if it has a secret."""
+    if settings.secret is None:
+        yield None
+        return
+    async with httpx.AsyncClient(timeout=30) as client:
+        channel = Webhook(settings, opening, redis, lifetime, client)
+        async with channel.inbox, channel.worker:
+            yield channel

@@ -1,0 +1,196 @@
+"""Works through an inbox: so many messages at once, those of one conversation one after another.
+
+Knows nothing of any channel, nor of bots: a channel gives the work to be done with a message.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from bot.channels.inbox import Inbox, Taken
+from bot.service import logs
+from bot.service.shared_redis import SharedRedis
+from memory.errors import HistoryUnavailable
+from memory.records import encode_name
+
+TRIES = 5  #: processes that begin with a message before it is given up
+AGAIN = 5.0  #: seconds until a message whose work failed is tried again
+MOST_KEPT = 90 * 86_400.0  #: seconds for which turns of messages are known, at most
+
+Work = Callable[[Taken], Awaitable[None]]
+
+
+class InOrder:
+    """A lock for each name, taken in the order of asking; a name nobody waits for costs nothing."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._wanted: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """Wait until everybody who asked for ``name`` before is through."""
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        self._wanted[name] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._wanted[name] -= 1
+            if not self._wanted[name]:
+                del self._wanted[name], self._locks[name]
+
+
+class Worker:
+    """Does ``work`` with every message of an inbox. An asynchronous context manager.
+
+    ``line`` gives the conversation of a message's bytes: its messages are worked at in order. A
+    message whose work raises is tried again after a while, by any process, and given up after
+    :data:`TRIES`; ``work`` may look at ``taken.tries`` to say so on the last one.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        work: Work,
+        line: Callable[[bytes], str],
+        *,
+        at_once: int = 16,
+        again: float = AGAIN,
+    ) -> None:
+        self._inbox, self._work, self._line = inbox, work, line
+        self._places, self._order, self._again = asyncio.Semaphore(at_once), InOrder(), again
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._looking = asyncio.create_task(self._look())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """End; what is not done is taken up elsewhere, or after the next start."""
+        assert self._looking is not None
+        tasks = {self._looking, *self._tasks}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    def begin(self, taken: Taken) -> None:
+        """Have a message worked at, soon."""
+        task = asyncio.create_task(self._do(taken))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def idle(self) -> None:
+        """Wait until nothing that was begun is under way."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def _look(self) -> None:
+        async for taken in self._inbox.left_behind():
+            self.begin(taken)
+
+    async def _do(self, taken: Taken) -> None:
+        try:
+            async with self._order.turn(self._line(taken.message)), self._places:
+                if taken.tries > TRIES:
+                    logs.tell("a message ended so many processes that it is given up")
+                elif not taken.lost:
+                    await self._work(taken)
+        except Exception as error:  # whatever a channel's client raises
+            logs.tell("a message could not be answered", level="error", error=error)
+            with contextlib.suppress(HistoryUnavailable):
+                if taken.tries < TRIES:
+                    await self._inbox.give_back(taken, self._again)
+                    return
+        with contextlib.suppress(HistoryUnavailable):  # it is taken up, and found to be answered
+            await self._inbox.done(taken)
+
+
+class Turns:
+    """Which turn a message of a channel is, and which conversation it belongs to.
+
+    Both the question's message and the answer's are remembered, so that memory follows edits and
+    deletions, and feedback and replies find what they are about. ``lifetime`` is that of turns, in
+    seconds, 90 days unless set.
+
+        bifocal:x:{CHANNEL/CONVERSATION}:turns  hash: message -> turn; expires
+        bifocal:x:{CHANNEL#MESSAGE}:of          the conversation of a message; expires
+    """
+
+    def __init__(self, redis: SharedRedis, channel: str, lifetime: float | None = None) -> None:
+        self._redis, self._channel = redis, encode_name(channel)
+        self._ms = int(min(lifetime or MOST_KEPT, MOST_KEPT) * 1000)
+
+    async def save(self, conversation: str, turn: str, *messages: str) -> None:
+        """Remember that these messages are a turn of a conversation."""
+        key = self._turns(conversation)
+
+        async def work(client: Any) -> None:
+            await client.hset(key, mapping=dict.fromkeys(messages, turn))
+            await client.pexpire(key, self._ms)
+            for message in messages:
+                await client.set(self._of(message), conversation, px=self._ms)
+
+        await self._redis.read(work)  # it may be done twice
+
+    async def turn(self, conversation: str, message: str) -> str | None:
+        """Return the id of the turn that a message is, if it is one."""
+        key = self._turns(conversation)
+
+        async def work(client: Any) -> bytes | None:
+            found: bytes | None = await client.hget(key, message)
+            return found
+
+        found = await self._redis.read(work)
+        return found.decode() if found is not None else None
+
+    async def messages(self, conversation: str, turn: str) -> list[str]:
+        """Return the messages that are a turn: its question's and its answer's."""
+        key = self._turns(conversation)
+
+        async def work(client: Any) -> dict[bytes, bytes]:
+            found: dict[bytes, bytes] = await client.hgetall(key)
+            return found
+
+        found = await self._redis.read(work)
+        return [message.decode() for message, of in found.items() if of.decode() == turn]
+
+    async def conversation(self, message: str) -> str | None:
+        """Return the conversation to which a message belongs, if it is known."""
+
+        async def work(client: Any) -> bytes | None:
+            found: bytes | None = await client.get(self._of(message))
+            return found
+
+        found = await self._redis.read(work)
+        return found.decode() if found is not None else None
+
+    async def drop(self, conversation: str, message: str) -> None:
+        """Forget a message: its turn was deleted."""
+
+        async def work(client: Any) -> None:
+            await client.hdel(self._turns(conversation), message)
+            await client.delete(self._of(message))
+
+        await self._redis.read(work)
+
+    async def forget(self, conversation: str) -> None:
+        """Forget all messages of a conversation."""
+        key = self._turns(conversation)
+
+        async def work(client: Any) -> None:
+            for message in await client.hkeys(key):
+                await client.delete(self._of(message.decode()))
+            await client.delete(key)
+
+        await self._redis.read(work)
+
+    def _turns(self, conversation: str) -> str:
+        return f"bifocal:x:{{{self._channel}/{encode_name(conversation)}}}:turns"
+
+    def _of(self, message: str) -> str:
+        return f"bifocal:x:{{{self._channel}#{encode_name(message)}}}:of"
