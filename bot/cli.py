@@ -17,6 +17,7 @@ from bot.cli_conversations import conversations_app, existing
 from bot.cli_keys import keys_app
 from bot.cli_models import models_app
 from bot.cli_serve import add_command as add_serve
+from bot.cli_slack import add_command as add_slack
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +41,7 @@ app.add_typer(conversations_app, name="conversations")
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
 add_serve(app)
+add_slack(app)
 
 LibraryOption = Annotated[
     Path | None,

@@ -7,7 +7,7 @@ Knows nothing of what a message means.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
-from slack_bolt.async_app import AsyncApp
+from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncConnectionErrorRetryHandler,
@@ -25,6 +25,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.http_retry.builtin_interval_calculators import BackoffRetryIntervalCalculator
 from slack_sdk.web.async_client import AsyncWebClient
+from starlette.responses import Response
 
 from bot.channels.backend import Libraries, OpenLibrary
 from bot.channels.inbox import Inbox
@@ -56,6 +57,7 @@ class SlackChannel:
     """See ``bot.channels.delivery.Channel``. Made by :meth:`open`."""
 
     app: AsyncApp
+    heard: SlackApp
     worker: Worker
     settings: SlackSettings
     name: str = "slack"
@@ -111,9 +113,15 @@ class SlackChannel:
                         client=client,
                     )
                     try:
-                        yield cls(heard.made(secret, _logger()), worker, slack)
+                        yield cls(heard.made(secret, _logger()), heard, worker, slack)
                     finally:
                         await heard.aclose()
+
+    async def handle(self, body: bytes, headers: Mapping[str, str]) -> Response:
+        """Take what Slack sent, which is known to be Slack's, and return the acknowledgement."""
+        asked = AsyncBoltRequest(body=body.decode("utf-8", "replace"), headers=dict(headers))
+        said = await self.app.async_dispatch(asked)
+        return Response(said.body, said.status, said.first_headers_without_set_cookie())
 
     async def run(self) -> None:
         """Be connected by Socket Mode until cancelled; comes back by itself."""
