@@ -126,9 +126,15 @@ class SlackChannel:
     async def run(self) -> None:
         """Be connected by Socket Mode until cancelled; comes back by itself."""
         token = _given(self.settings.app_token, "app_token", _APP_TOKEN)
+        client = self.heard.client
+
+        async def asked() -> object:  # once more than is needed: the handler asks for ever
+            return await client.apps_connections_open(app_token=token)
+
+        await _until_reached(asked, "the app token", _APP_TOKEN)
         handler = AsyncSocketModeHandler(self.app, token, logger=_logger(), ping_interval=5)
         try:
-            await _until_reached(handler.connect_async, "the app token", _APP_TOKEN)
+            await handler.connect_async()  # type: ignore[no-untyped-call]
             logs.tell("Slack: connected")
             await asyncio.Event().wait()
         finally:

@@ -109,9 +109,9 @@ def test_the_manifest_is_whole(tmp_path: Path) -> None:
 
 
 def test_events_become_notes() -> None:
-    """A note keeps what is needed, survives its stored form, and hides nothing of who said what."""
+    """A note keeps what is needed of an event, and survives its stored form."""
     event = {"type": "message", "user": "U1", "text": "hi", "ts": "2.0", "thread_ts": "1.0",
-             "channel": "C1", "files": [{"id": "F1", "name": "a.png", "thumb_64": "x"}]}  # fmt: skip
+             "channel": "C1", "files": [{"id": "F1", "name": "a.png", "thumb": "x"}]}  # fmt: skip
     note = note_of({"team_id": "T1", "event_id": "E1", "event": event}, "UBOT")
     assert note is not None
     assert note.conversation == "slack:T1:C1:1.0"
@@ -123,7 +123,8 @@ def test_events_become_notes() -> None:
 @pytest.mark.parametrize(
     "event",
     [{}, {"channel": "C1"}, {"channel": "C1", "user": "U1"}, {"channel": "C1", "ts": "1"},
-     {"channel": "C1", "subtype": "message_changed"}, {"channel": "C1", "subtype": "message_deleted"},
+     {"channel": "C1", "subtype": "message_changed"},
+     {"channel": "C1", "subtype": "message_deleted"},
      {"channel": "C1", "user": "UBOT", "ts": "1"}],
 )  # fmt: skip
 def test_events_that_are_nothing(event: dict[str, Any]) -> None:
