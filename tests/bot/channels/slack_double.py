@@ -6,6 +6,7 @@ scope, a stream that ended, a markdown text over 12,000 characters. Knows nothin
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -119,6 +120,9 @@ class SlackDouble:
         self.echo = True  #: the bot's own messages come back as events, as Slack has it
         self.wrong_hosts: list[str] = []  #: authorisations seen where none belongs
         self._files: dict[str, tuple[dict[str, Any], bytes]] = {}
+        self.waiting: Counter[str] = Counter()  #: calls that were slow, by method
+        self.envelopes = 0  #: that were sent
+        self._ending = asyncio.Event()
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._triggers: set[str] = set()
         self._pieces: Counter[str] = Counter()
@@ -145,7 +149,8 @@ class SlackDouble:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for socket in self.sockets:
+        self._ending.set()
+        for socket in list(self.sockets):
             await socket.close()
         assert self._runner is not None
         await self._runner.cleanup()
@@ -193,7 +198,10 @@ class SlackDouble:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         self.calls.append((method, args))
         if method in self.slow:
-            await asyncio.sleep(self.slow[method])
+            self.waiting[method] += 1
+            await self._tell()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), self.slow[method])
         if self.limited[method] > 0:
             self.limited[method] -= 1
             limited = {"ok": False, "error": "ratelimited"}
@@ -512,6 +520,8 @@ class SlackDouble:
                 began = time.monotonic()
                 try:
                     await socket.send_json(envelope)
+                    self.envelopes += 1
+                    await self._tell()
                     if not wait:
                         break
                     said = await asyncio.wait_for(future, deadline)

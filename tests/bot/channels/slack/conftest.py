@@ -5,8 +5,10 @@ import importlib.util
 import io
 import logging
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from bot.channels.slack import SlackChannel
 from bot.service.app import create_app
 from bot.service.run import configured
 from bot.service.shared_redis import SharedRedis
+from memory.redis_server import find_server
 
 if TYPE_CHECKING:
     from tests.bot.channels.slack_double import SlackDouble
@@ -112,7 +115,7 @@ def stepping() -> type[SteppingChat]:
 def member(slack: "SlackDouble", demo_library: Path) -> Callable[..., Settings]:
     """Settings with which Bifocal is a member of that Slack."""
 
-    def made(**of: Any) -> Settings:
+    def made(redis_url: str | None = None, **of: Any) -> Settings:
         given = {
             "bot_token": slack.bot_token,
             "app_token": slack.app_token,
@@ -122,7 +125,9 @@ def member(slack: "SlackDouble", demo_library: Path) -> Callable[..., Settings]:
             "every": 0.2,
             **of,
         }
-        return Settings.load(library=demo_library, model="extractive", slack=given)
+        return Settings.load(
+            library=demo_library, model="extractive", slack=given, redis_url=redis_url
+        )
 
     return made
 
@@ -136,7 +141,9 @@ def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -
         model: BaseChatModel | None = None, *, bot: AsyncChatBot | None = None, **of: Any
     ) -> AsyncIterator[SlackChannel]:
         settings = member(**of)
-        named = {} if model else {"model_name": "extractive"}
+        named: dict[str, Any] = {} if model else {"model_name": "extractive"}
+        if url := of.get("redis_url"):
+            named["redis_url"] = url
         async with open_bot(model, condense_seconds=0, **named) as opened:
 
             async def opening(library: str) -> AsyncChatBot:
@@ -156,6 +163,32 @@ def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -
                     await asyncio.gather(running, return_exceptions=True)
 
     return joined
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
+    """Return a starter of one redis-server, again and again on the same port: ``.port``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> "subprocess.Popen[bytes]":
+        command = [str(find_server()[0]), "--port", str(port), "--bind", "127.0.0.1"]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        running.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL))
+        for _ in range(3000):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return running[-1]
+            time.sleep(0.01)
+        raise RuntimeError("the redis-server did not start")
+
+    start.port = port  # type: ignore[attr-defined]
+    yield start
+    for server in running:
+        server.kill()
+        server.wait()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def slack_settings(slack: "SlackDouble") -> dict[str, Any]:
     }
 
 
-def forged(slack: "SlackDouble", body: bytes, n: int) -> tuple[bytes, dict[str, str]]:
+def forged(slack: "SlackDouble", body: bytes, n: int) -> tuple[bytes, dict[str, bytes]]:
     """A request that Slack did not send: another signature, time, secret, or body."""
     rand = random.Random(n)
     headers = slack.signed(body)
@@ -52,7 +52,7 @@ def forged(slack: "SlackDouble", body: bytes, n: int) -> tuple[bytes, dict[str, 
             body = body.replace(b"lighthouse", b"lighthaus%d" % n)
         case _:
             headers["X-Slack-Signature"] = rand.choice(["", "v0=", "v1=" + "0" * 64, "v0=" + "é"])
-    return body, {k: v.encode("utf-8").decode("latin-1") for k, v in headers.items()}
+    return body, {name: value.encode() for name, value in headers.items()}
 
 
 async def test_forgeries_are_refused(

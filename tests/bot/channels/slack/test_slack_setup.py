@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,21 +76,69 @@ async def test_waits_for_slack(slack: "SlackDouble", join: Any) -> None:
 
 
 async def test_redis_down_is_not_acknowledged(
-    slack: "SlackDouble", join: Any, open_bot: Any
+    slack: "SlackDouble", join: Any, redis_server: Any
 ) -> None:
-    """What could not be stored is not acknowledged, so that Slack delivers it again."""
-    async with join() as channel:
-        closed = await SharedRedis.open("redis://127.0.0.1:1")
-        inbox = channel.heard.inbox
-        working, inbox._redis = inbox._redis, closed
-        task = asyncio.create_task(slack.say("How tall is the lighthouse?", channel="D1"))
-        await slack.until(lambda: slack.messages)
-        await asyncio.sleep(0.2)
+    """What could not be stored is not acknowledged; Slack delivers it again, and it is answered."""
+    first = redis_server()
+    async with join(redis_url=f"redis://127.0.0.1:{redis_server.port}"):
+        first.kill()
+        first.wait()
+        asking = asyncio.create_task(slack.say("How tall is the lighthouse?", channel="D1"))
+        await slack.until(lambda: slack.envelopes > 1)
         assert not slack.acks
-        inbox._redis = working
-        asked = await task
+        redis_server()
+        asked = await asking
         await slack.until(lambda: slack.answers(asked.ts))
-        await closed.aclose()
+    assert len(slack.answers(asked.ts)) == 1
+
+
+async def test_a_killed_process_loses_nothing(
+    slack: "SlackDouble", member: Member, tmp_path: Path
+) -> None:
+    """When `bifocal slack` is killed between a question and its answer, the next one answers."""
+    library = member().library
+    environment = {
+        **os.environ,
+        "BIFOCAL_SLACK_BOT_TOKEN": slack.bot_token,
+        "BIFOCAL_SLACK_APP_TOKEN": slack.app_token,
+        "BIFOCAL_SLACK_API_URL": slack.api_url,
+        "BIFOCAL_MODEL": "extractive",
+    }
+    command = [sys.executable, "-m", "bot", "slack", "-l", str(library)]
+    started = []
+
+    async def start() -> asyncio.subprocess.Process:
+        with (tmp_path / "log").open("ab") as log:
+            started.append(
+                await asyncio.create_subprocess_exec(
+                    *command, env=environment, stderr=log, cwd=Path(__file__).parents[4]
+                )
+            )
+        await slack.until(lambda: slack.sockets)
+        return started[-1]
+
+    try:
+        slack.slow["users.info"] = 600
+        first = await start()
+        asked = await slack.say("How tall is the lighthouse?", channel="D1")
+        await slack.until(lambda: slack.waiting["users.info"])
+        first.kill()
+        await first.wait()
+        await slack.until(lambda: not slack.sockets)
+        slack.slow.clear()
+        second = await start()
+        await slack.until(lambda: slack.answers(asked.ts))
+        second.terminate()
+        assert await second.wait() == 0
+    finally:
+        for process in started:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert len(slack.answers(asked.ts)) == 1
+    log = (tmp_path / "log").read_text()
+    assert slack.bot_token not in log
+    assert slack.app_token not in log
 
 
 def test_the_manifest_is_whole(tmp_path: Path) -> None:

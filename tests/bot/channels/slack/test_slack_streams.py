@@ -121,7 +121,7 @@ async def test_links_and_calls_of_sources_are_words(
     evil = (
         "See https://evil.example/x?q=1 and [here](https://evil.example/y) "
         "![p](https://evil.example/z.png) <https://evil.example|click> <!channel> <@U2> @here "
-        "evil.example/path mailto:a@evil.example "
+        "evil.example/path "
     )
     async with join(stepping(pieces=[word + " " for word in evil.split()])):
         asked = await slack.say("Well?", channel="D1")
