@@ -1,14 +1,14 @@
 """What all channels do with a question: a turn is run, and its answer is shown as it comes.
 
 A channel gives an :class:`Incoming` and a :class:`Draft`, and :func:`answer` does the rest: the
-first words at once, then an edit at most each ``draft.every`` seconds, the whole answer at the end;
-it waits where a conversation or the model is busy, and says an error in one line. Knows nothing of
-any channel.
+first words at once (unless the answer is whole by then), then an edit at most each ``draft.every``
+seconds, the whole answer at the end; it waits where a conversation or the model is busy, and says
+an error in one line. Knows nothing of any channel.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 PATIENCE = 120.0  #: seconds that a question waits for a busy conversation or model
+GRACE = 0.05  #: seconds that the first words wait for the end: a quick answer needs no draft
 
 _LINES = {
     "busy": "This conversation is busy with another question. Ask again in a moment.",
@@ -92,12 +93,18 @@ class Channel(Protocol):
 
 
 async def answer(
-    backend: Backend, message: Incoming, draft: Draft, *, patience: float = PATIENCE
+    backend: Backend,
+    message: Incoming,
+    draft: Draft,
+    *,
+    places: AbstractAsyncContextManager[object] | None = None,
+    patience: float = PATIENCE,
 ) -> Answer | None:
     """Answer a message in a draft; ``None`` when the draft was told why not.
 
     Whatever the draft raises is raised, when the turn has ended. ``patience`` is how long, in
-    seconds, a busy conversation or model is waited for.
+    seconds, a busy conversation or model is waited for; ``places`` (``Worker.places``) is entered
+    while the turn runs, not while its answer is shown.
     """
     unread = [f"{one_line(name, 80)} cannot be read here" for name in message.unsupported[:20]]
     if not message.text.strip() and not message.pictures and not message.again:
@@ -106,7 +113,8 @@ async def answer(
     writer = _Writer(draft)
     writing = asyncio.create_task(writer.run())
     try:
-        done = await _patiently(backend, message, writer, patience)
+        async with places or nullcontext():
+            done = await _patiently(backend, message, writer, patience)
     except KNOWN_ERRORS as error:
         _log(error)
         await writer.end(writing)
@@ -203,6 +211,9 @@ class _Writer:
 
     async def run(self) -> None:
         """Show the text whenever there is more of it, until the end."""
+        await self._more.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), GRACE)
         while True:
             await self._more.wait()
             if self._ended.is_set():

@@ -5,7 +5,6 @@ through this file. Knows nothing of what is on the other side.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -21,11 +20,10 @@ from bot.channels.backend import Libraries, OpenLibrary
 from bot.channels.delivery import Final, Incoming, answer, line_of
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import WebhookSettings
-from bot.channels.webhook_message import Message, authentic, signed
+from bot.channels.webhook_message import Message, authentic, signed, told_of
 from bot.channels.working import Turns, Worker
 from bot.errors import KNOWN_ERRORS
-from bot.sent import SentPicture
-from bot.service.bodies import checked, from_base64
+from bot.service.bodies import checked
 from bot.service.problems import Problem, invalid
 from bot.service.shared_redis import SharedRedis
 from memory.errors import TurnNotFound
@@ -52,21 +50,15 @@ class WebhookDraft:
 
     async def finish(self, final: Final) -> None:
         """Keep the whole answer."""
-        notes = [{"mark": f.mark, "place": f.place, "quote": f.quote} for f in final.footnotes]
-        pictures = [
-            {"name": p.name, "alt": p.alt, "data": base64.b64encode(p.data).decode()}
-            for p in final.pictures
-        ]
-        self.told = self._as("answer", parts=final.parts, footnotes=notes, pictures=pictures,
-                             notices=final.notices, turn=final.answer.turn)  # fmt: skip
+        self.told = self._as("answer", **told_of(final))
 
     async def fail(self, line: str) -> None:
         """Keep why there is no answer."""
         self.told = self._as("failed", reason=line)
 
     def _as(self, type: str, **of: Any) -> dict[str, Any]:
-        return {"type": type, "id": self._message.id,
-                "conversation": self._message.conversation, **of}  # fmt: skip
+        asked = self._message
+        return {"type": type, "id": asked.id, "conversation": asked.conversation, **of}
 
 
 class Webhook:
@@ -100,10 +92,9 @@ class Webhook:
                         await backend.delete_turn(conversation, old)
                         await self._turns.drop(conversation, message.of)
                 return {}
-            asked = Incoming(conversation, message.sender, message.text, key=message.id, again=old,
-                pictures=[SentPicture(from_base64(p.data, "pictures"), name=p.name, alt=p.alt)
-                          for p in message.pictures])  # fmt: skip
-            if done := await answer(backend, asked, draft):
+            asked = Incoming(conversation, message.sender, message.text, message.sent(),
+                             key=message.id, again=old)  # fmt: skip
+            if done := await answer(backend, asked, draft, places=self.worker.places):
                 await self._turns.save(conversation, done.turn, message.of or message.id)
         except (*KNOWN_ERRORS, Problem) as error:
             await draft.fail(line_of(error))
@@ -116,11 +107,10 @@ class Webhook:
     async def post(self, told: dict[str, Any], pauses: Sequence[float]) -> None:
         """Post to the callback, again after each pause; raises ``httpx.HTTPError``."""
         body, address = json.dumps(told).encode(), self.settings.callback or ""
+        headers = signed(self.settings.secret, body)
         for pause in (*pauses, None):
             try:
-                sent = await self._client.post(
-                    address, content=body, headers=signed(self.settings.secret, body)
-                )
+                sent = await self._client.post(address, content=body, headers=headers)
                 sent.raise_for_status()
                 return
             except httpx.HTTPError:

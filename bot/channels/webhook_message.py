@@ -4,14 +4,18 @@ Every body, either way, is signed: ``X-Bifocal-Signature: v1=HMAC-SHA256(secret,
 in hex, with TIME (seconds since 1970) in ``X-Bifocal-Timestamp``. Knows nothing of bots.
 """
 
+import base64
 import hashlib
 import hmac
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.requests import Request
 
+from bot.channels.delivery import Final
+from bot.sent import SentPicture
+from bot.service.bodies import from_base64
 from bot.service.problems import Problem
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -39,6 +43,29 @@ class Message(BaseModel):
     text: str = ""
     pictures: list[Given] = Field(default_factory=list, max_length=64)
     wait: bool = False
+
+    def sent(self) -> list[SentPicture]:
+        """Return the pictures; a problem of status 422 for what is not base64."""
+        return [
+            SentPicture(from_base64(one.data, "pictures"), name=one.name, alt=one.alt)
+            for one in self.pictures
+        ]
+
+
+def told_of(final: Final) -> dict[str, Any]:
+    """Return what is told of a whole answer."""
+    return {
+        "parts": final.parts,
+        "footnotes": [
+            {"mark": f.mark, "place": f.place, "quote": f.quote} for f in final.footnotes
+        ],
+        "pictures": [
+            {"name": p.name, "alt": p.alt, "data": base64.b64encode(p.data).decode()}
+            for p in final.pictures
+        ],
+        "notices": final.notices,
+        "turn": final.answer.turn,
+    }
 
 
 def signed(secret: SecretStr | None, body: bytes, at: str = "") -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Works through an inbox: so many messages at once, those of one conversation one after another.
+"""Works through an inbox: the messages of one conversation one after another, others beside them.
 
 Knows nothing of any channel, nor of bots: a channel gives the work to be done with a message.
 """
@@ -47,9 +47,10 @@ class InOrder:
 class Worker:
     """Does ``work`` with every message of an inbox. An asynchronous context manager.
 
-    ``line`` gives the conversation of a message's bytes: its messages are worked at in order. A
-    message whose work raises is tried again after a while, by any process, and given up after
-    :data:`TRIES`; ``work`` may look at ``taken.tries`` to say so on the last one.
+    ``line`` gives the conversation of a message's bytes: its messages are worked at in order.
+    ``at_once`` turns run at a time, given that ``work`` hands :attr:`places` on to
+    ``delivery.answer``. A message whose work raises is tried again after a while, by any process,
+    and given up after :data:`TRIES`; ``work`` may look at ``taken.tries`` to say so on the last.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class Worker:
         again: float = AGAIN,
     ) -> None:
         self._inbox, self._work, self._line = inbox, work, line
-        self._places, self._order, self._again = asyncio.Semaphore(at_once), InOrder(), again
+        self.places = asyncio.Semaphore(at_once)  #: for turns, see ``delivery.answer``
+        self._order, self._again = InOrder(), again
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
 
@@ -95,7 +97,7 @@ class Worker:
 
     async def _do(self, taken: Taken) -> None:
         try:
-            async with self._order.turn(self._line(taken.message)), self._places:
+            async with self._order.turn(self._line(taken.message)):
                 if taken.tries > TRIES:
                     logs.tell("a message ended so many processes that it is given up")
                 elif not taken.lost:

@@ -95,3 +95,26 @@ def test_a_lifetime_that_is_none_is_one_line(said: object) -> None:
     """It names the setting and the value."""
     with pytest.raises(SettingsError, match="setting captions_ttl"):
         Settings.load(captions_ttl=said)
+
+
+def test_channels_are_tables_of_their_own_and_their_tokens_are_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "bifocal.toml"
+    file.write_text('[slack]\nlibraries = {T1 = "handbook"}\n[webhook]\ndrafts = true\n')
+    environ = {
+        "BIFOCAL_SLACK_BOT_TOKEN": "xoxb-hunter2",
+        "BIFOCAL_DISCORD_TOKEN": "hunter2",
+        "BIFOCAL_DISCORD_LIBRARIES": "7=papers, 7/8=handbook",
+    }
+    settings = Settings.load(environ=environ, file=file)
+    assert settings.slack.libraries == {"T1": "handbook"}
+    assert settings.discord.libraries == {"7": "papers", "7/8": "handbook"}
+    assert settings.webhook.drafts
+    assert settings.slack.bot_token is not None
+    assert settings.slack.bot_token.get_secret_value() == "xoxb-hunter2"
+    assert "hunter2" not in repr(settings)
+    for table in ({"secret": "hunter2"}, {"secret": ["hunter2"]}, {"secrets": "hunter2"}):
+        with pytest.raises(SettingsError, match=r"setting webhook\.secret") as caught:
+            Settings.load(webhook=table)
+        assert "hunter2" not in str(caught.value)
+    with pytest.raises(SettingsError, match=r"did you mean slack\.bot_token"):
+        Settings.load(slack={"bottoken": "x"})
