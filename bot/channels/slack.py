@@ -101,6 +101,7 @@ class SlackChannel:
                     ephemeral=slack.ephemeral,
                 )
                 async with Worker(inbox, work.do, _line, at_once=slack.at_once) as worker:
+                    work.places = worker.places
                     heard = SlackApp(
                         bot=bot,
                         tenant=settings.tenant,

@@ -7,6 +7,7 @@ forgotten with its answer. Knows nothing of how messages come.
 import contextlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,6 +75,7 @@ class SlackWork:
     every: float
     most_pictures: int
     ephemeral: bool
+    places: AbstractAsyncContextManager[object] | None = None  #: entered while a turn runs
 
     async def do(self, taken: Taken) -> None:
         """Do it; whatever fails is tried again, and said in the end."""
@@ -111,7 +113,8 @@ class SlackWork:
             if fetched.missing and not (asked.text or asked.pictures):
                 await draft.fail(fetched.missing)
                 return
-            done = await answer(await self._backend(note), asked, draft)
+            backend = await self._backend(note)
+            done = await answer(backend, asked, draft, places=self.places)
         await self._remember(note, draft, done)
         if fetched.missing:
             await self._say(note, fetched.missing)
@@ -197,7 +200,7 @@ class SlackWork:
         text = await self._words(note.text)
         asked = Incoming(note.conversation, text=text, again=turn)
         async with Waiting(self.client, _place(note), draft):
-            done = await answer(backend, asked, draft)
+            done = await answer(backend, asked, draft, places=self.places)
         await self._drop(note, shown, files, keep=draft.messages if done else shown)
         await self._remember(note, draft, done)
 
@@ -241,7 +244,7 @@ class SlackWork:
         try:
             if self.ephemeral:
                 asked = await self._incoming(note, Fetched())
-                await answer(await self._backend(note), asked, alone)
+                await answer(await self._backend(note), asked, alone, places=self.places)
                 return
             root = _noted(taken).get("root") or await self._begin_thread(note)
         except KNOWN_ERRORS as error:

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -72,7 +72,12 @@ class Shown:
 
     def event(self) -> dict[str, Any]:
         """The message as events and ``conversations.replies`` carry it."""
-        made = {"type": "message", "user": self.user, "text": self.text, "ts": self.ts}
+        made: dict[str, Any] = {
+            "type": "message",
+            "user": self.user,
+            "text": self.text,
+            "ts": self.ts,
+        }
         if self.thread_ts:
             made["thread_ts"] = self.thread_ts
         if self.files:
@@ -105,6 +110,7 @@ class SlackDouble:
         self.scopes = set(SCOPES)
         self.messages: dict[tuple[str, str], Shown] = {}
         self.deleted: list[Shown] = []
+        self.whole: list[Shown] = []  #: the bot's messages as each call left them, unless streaming
         self.ephemeral: list[Shown] = []
         self.responses: list[dict[str, Any]] = []  #: what came to a response_url
         self.calls: list[tuple[str, dict[str, Any]]] = []  #: of the Web API, in order
@@ -262,6 +268,7 @@ class SlackDouble:
         shown.unfurl = (args.get("unfurl_links"), args.get("unfurl_media"))
         shown.history.append(shown.read)
         self.messages[shown.channel, shown.ts] = shown
+        self.whole.append(replace(shown))
 
     async def _chat_postEphemeral(self, args: dict[str, Any]) -> dict[str, Any]:
         shown = Shown(args["channel"], self.ts(), BOT, args.get("text") or "",
@@ -318,6 +325,7 @@ class SlackDouble:
             raise Refused("invalid_blocks")
         shown.blocks += args.get("blocks") or []
         shown.streaming = False
+        self.whole.append(replace(shown))
         return {"channel": shown.channel, "ts": shown.ts, "message": shown.event()}
 
     def _streaming(self, args: Mapping[str, Any]) -> Shown:

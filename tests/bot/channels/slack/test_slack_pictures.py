@@ -4,7 +4,10 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
+
+from bot.show import BOX_COLOUR
 
 if TYPE_CHECKING:
     from tests.bot.channels.slack_double import SlackDouble
@@ -135,9 +138,8 @@ async def test_the_cited_picture_is_shown(slack: "SlackDouble", join: Any) -> No
         await channel.worker.idle()
         (upload, *_) = slack.uploads
         with Image.open(io.BytesIO(upload["data"])) as image:
-            pixels = image.convert("RGB")
-            drawn = sum(abs(r - 226) + abs(g - 61) + abs(b - 40) < 60
-                        for r, g, b in pixels.get_flattened_data())  # fmt: skip
+            pixels = np.asarray(image.convert("RGB"), dtype=int)  # (h, w, 3)
+            drawn = int((abs(pixels - np.array(BOX_COLOUR)).sum(axis=2) < 60).sum())
         assert upload["thread_ts"] == asked.ts
         assert upload["alt_txt"]
         assert drawn > 50
