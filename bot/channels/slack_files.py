@@ -92,8 +92,9 @@ class Files:
         if int(file.get("size") or 0) > MOST_BYTES:
             raise FileRefused("too large")
         url = str(file.get("url_private") or "")
+        if not self._may_see(url):
+            raise FileRefused("it does not lie at Slack")
         for _ in range(MOST_REDIRECTS + 1):
-            self._check(url)
             headers = {"Authorization": f"Bearer {self._client.token}"}
             try:
                 async with self._session.get(
@@ -101,23 +102,23 @@ class Files:
                 ) as response:
                     if response.status in (301, 302, 303, 307, 308):
                         url = urljoin(url, response.headers.get("Location", ""))
+                        if not self._may_see(url):  # Slack sends it elsewhere to sign in
+                            raise _NoScope
                         continue
                     return await _read(response)
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise FileRefused("it could not be fetched") from error
         raise FileRefused("it is nowhere to be found")
 
-    def _check(self, url: str) -> None:
-        """Refuse every address that may not see the token."""
+    def _may_see(self, url: str) -> bool:
+        """Tell whether an address may see the token."""
         try:
             parts = urlsplit(url)
             known = parts.hostname in self._hosts or parts.netloc in self._hosts
         except ValueError:
-            known = False
-        if not known or parts.username or parts.scheme not in ("https", "http"):
-            raise FileRefused("it does not lie at Slack")
-        if parts.scheme == "http" and not self._plain:
-            raise FileRefused("it does not lie at Slack")
+            return False
+        safe = parts.scheme == "https" or (parts.scheme == "http" and self._plain)
+        return known and safe and not parts.username
 
 
 class _NoScope(Exception):
@@ -134,10 +135,13 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         data += piece
         if len(data) > MOST_BYTES:
             raise FileRefused("too large")
-    page = bytes(data[:64]).lstrip().lower()
-    if response.content_type == "text/html" or page.startswith(_PAGES):
+    if not response.content_type.startswith("image/") and _is_page(data, response.content_type):
         raise _NoScope
     return bytes(data)
+
+
+def _is_page(data: bytearray, kind: str) -> bool:
+    return kind == "text/html" or bytes(data[:64]).lstrip().lower().startswith(_PAGES)
 
 
 async def upload(

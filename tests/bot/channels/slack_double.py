@@ -124,6 +124,7 @@ class SlackDouble:
         self.slow: dict[str, float] = {}  #: seconds that these methods take
         self.stream_pieces: int | None = None  #: a stream ends by itself after so many pieces
         self.echo = True  #: the bot's own messages come back as events, as Slack has it
+        self.signs_in_elsewhere = False  #: a file that may not be read leads to another host
         self.wrong_hosts: list[str] = []  #: authorisations seen where none belongs
         self._files: dict[str, tuple[dict[str, Any], bytes]] = {}
         self.waiting: Counter[str] = Counter()  #: calls that were slow, by method
@@ -460,6 +461,11 @@ class SlackDouble:
         if entry is None:
             raise web.HTTPNotFound
         token = request.headers.get("Authorization", "")
+        if request.host.startswith("localhost"):  # where no client may bring the token
+            self.wrong_hosts.append(token)
+        if self.signs_in_elsewhere and "files:read" not in self.scopes:
+            elsewhere = self.url.replace("127.0.0.1", "localhost")
+            raise web.HTTPFound(f"{elsewhere}{request.path}?redir")
         if token != f"Bearer {self.bot_token}" or "files:read" not in self.scopes:
             page = (
                 "<!DOCTYPE html><html><head><title>Slack</title></head><body>Sign in</body></html>"

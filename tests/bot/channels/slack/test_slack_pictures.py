@@ -5,6 +5,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from bot.show import BOX_COLOUR
@@ -101,10 +102,14 @@ async def test_only_files_that_cannot_be_read(slack: "SlackDouble", join: Any) -
     assert "plan.pdf cannot be read here" in answer.read
 
 
-async def test_a_page_instead_of_a_picture(slack: "SlackDouble", join: Any, picture: Any) -> None:
-    """Where the app may not read files, Slack sends a page to sign in: the scope is named, and the
-    words of the message are answered."""
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_page_instead_of_a_picture(
+    slack: "SlackDouble", join: Any, picture: Any, elsewhere: bool
+) -> None:
+    """Where the app may not read files, Slack sends a page to sign in, there or on another host,
+    which is not told the token: the scope is named, and the words of the message are answered."""
     slack.scopes.discard("files:read")
+    slack.signs_in_elsewhere = elsewhere
     async with join():
         file = slack.file("red.png", picture("red"))
         asked = await slack.say("How tall is the lighthouse?", channel="D1", files=[file])
@@ -115,6 +120,7 @@ async def test_a_page_instead_of_a_picture(slack: "SlackDouble", join: Any, pict
     for text in (slack.answers(asked.ts)[1].read, said.read):
         assert "the scope files:read" in text
         assert "https://api.slack.com/apps" in text
+    assert not slack.wrong_hosts
 
 
 async def test_a_broken_picture_is_refused_in_words(slack: "SlackDouble", join: Any) -> None:
