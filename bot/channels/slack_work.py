@@ -26,6 +26,7 @@ from bot.channels.working import TRIES, Turns
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer
 from memory.errors import HistoryUnavailable, TurnNotFound
+from retrievers.errors import LibraryError
 
 MOST_NAMES = 5  #: people named in a message whose names are looked up
 MOST_PEOPLE = 10_000  #: whose names are kept
@@ -93,7 +94,7 @@ class SlackWork:
             if taken.tries < TRIES and isinstance(error, HistoryUnavailable):
                 raise
             if not isinstance(error, NotYet):
-                await self._draft(note, taken).fail(line_of(error))
+                await self._draft(note, taken).fail(_told(error))
 
     # --- questions ----------------------------------------------------------------------------
 
@@ -248,7 +249,7 @@ class SlackWork:
                 return
             root = _noted(taken).get("root") or await self._begin_thread(note)
         except KNOWN_ERRORS as error:
-            await alone.fail(line_of(error))
+            await alone.fail(_told(error))
             return
         except SlackApiError as error:
             if error.response.get("error") not in _NOT_IN:
@@ -266,6 +267,12 @@ class SlackWork:
             channel=note.channel, text=f"<@{note.user}> asks: {escaped(note.text)}", **QUIET
         )
         return str(said["ts"])
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, LibraryError):
+        return "The library for this place (setting slack.libraries) cannot be opened."
+    return line_of(error)
 
 
 def _place(note: Note) -> Place:

@@ -114,6 +114,7 @@ class SlackDouble:
         self.ephemeral: list[Shown] = []
         self.responses: list[dict[str, Any]] = []  #: what came to a response_url
         self.calls: list[tuple[str, dict[str, Any]]] = []  #: of the Web API, in order
+        self.times: list[float] = []  #: when each of them came
         self.uploads: list[dict[str, Any]] = []  #: files that were shared in a channel
         self.views: list[dict[str, Any]] = []
         self.acks: dict[str, list[float]] = {}  #: seconds until each delivery was acknowledged
@@ -204,6 +205,7 @@ class SlackDouble:
         args = await _arguments(request)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         self.calls.append((method, args))
+        self.times.append(time.perf_counter())
         if method in self.slow:
             self.waiting[method] += 1
             await self._tell()

@@ -26,7 +26,9 @@ from pydantic import ConfigDict, Field
 
 from bot import AsyncChatBot, Settings
 from bot.channels.slack import SlackChannel
+from bot.channels.working import Worker
 from bot.service.app import create_app
+from bot.service.bots import LibraryNotFound
 from bot.service.run import configured
 from bot.service.shared_redis import SharedRedis
 from memory.redis_server import find_server
@@ -34,7 +36,17 @@ from memory.redis_server import find_server
 if TYPE_CHECKING:
     from tests.bot.channels.slack_double import SlackDouble
 
-Join = Callable[..., AbstractAsyncContextManager[SlackChannel]]
+Join = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+@dataclass
+class Joined:
+    """Bifocal in Slack: its channel, which libraries were opened, and which are not there."""
+
+    channel: SlackChannel
+    worker: Worker
+    opened: list[str]
+    missing: set[str]
 
 
 @pytest.fixture(scope="session")
@@ -137,17 +149,20 @@ def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -
     """Join Slack: ``async with join(model, every=…) as channel``; settings by name."""
 
     @asynccontextmanager
-    async def joined(
-        model: BaseChatModel | None = None, *, bot: AsyncChatBot | None = None, **of: Any
-    ) -> AsyncIterator[SlackChannel]:
+    async def joined(model: BaseChatModel | None = None, **of: Any) -> AsyncIterator[Joined]:
         settings = member(**of)
         named: dict[str, Any] = {} if model else {"model_name": "extractive"}
         if url := of.get("redis_url"):
             named["redis_url"] = url
         async with open_bot(model, condense_seconds=0, **named) as opened:
+            asked: list[str] = []
+            missing: set[str] = set()
 
             async def opening(library: str) -> AsyncChatBot:
-                return bot or opened
+                if library in missing:
+                    raise LibraryNotFound(f"there is no library {library!r}")
+                asked.append(library)
+                return opened
 
             async with (
                 await SharedRedis.of(settings) as redis,
@@ -156,7 +171,7 @@ def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -
                 running = asyncio.create_task(channel.run())
                 await slack.until(lambda: slack.sockets or running.done())
                 try:
-                    yield channel
+                    yield Joined(channel, channel.worker, asked, missing)
                     await channel.worker.idle()
                 finally:
                     running.cancel()

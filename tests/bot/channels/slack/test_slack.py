@@ -249,3 +249,62 @@ async def test_forget(slack: "SlackDouble", join: Any, stepping: Any) -> None:
             await slack.until(lambda thread=thread: len(slack.answers(thread)) == 2)  # type: ignore[misc]
     assert "heron" not in str(model.asked[2])
     assert "gannet" in str(model.asked[3])
+
+
+async def test_a_library_for_each_place(slack: "SlackDouble", join: Any, stepping: Any) -> None:
+    """A channel has its own library, its workspace another; one that is not there is said."""
+    places = {"T1": "handbook", "T1/C2": "papers"}
+    async with join(stepping(), libraries=places) as channel:
+        for place, library in (("C1", "handbook"), ("C2", "papers")):
+            asked = await slack.say(f"{ME} Well?", channel=place)
+            await slack.until(lambda a=asked: slack.answers(a.ts))  # type: ignore[misc]
+            assert f"“{library}”" in str(await slack.command("libraries", channel=place))
+        assert channel.opened == ["handbook", "papers"]
+        channel.missing.add("papers")
+        asked = await slack.say(f"{ME} Well?", channel="C2")
+        (answer,) = await slack.until(lambda: slack.answers(asked.ts))
+    assert "slack.libraries" in answer.read
+    assert "\n" not in answer.read
+
+
+async def test_a_mention_that_is_added_by_an_edit(slack: "SlackDouble", join: Any) -> None:
+    """A message that names the bot only after an edit is a question from then on."""
+    async with join():
+        asked = await slack.say("How tall is the lighthouse?")
+        await slack.edit(asked, f"{ME} How tall is the lighthouse?")
+        (answer,) = await slack.until(lambda: slack.answers(asked.ts))
+    assert "34 metres" in answer.read
+
+
+async def test_a_question_that_others_replied_to_is_deleted(
+    slack: "SlackDouble", join: Any
+) -> None:
+    """Slack keeps such a message as a tombstone; it is forgotten all the same."""
+    async with join() as channel:
+        asked = await slack.say("How tall is the lighthouse?", channel="D1")
+        await slack.until(lambda: slack.answers(asked.ts))
+        await channel.worker.idle()
+        before = asked.event()
+        stone = {"type": "message", "subtype": "tombstone", "user": "USLACKBOT", "ts": asked.ts,
+                 "text": "This message was deleted."}  # fmt: skip
+        await slack.event({"type": "message", "subtype": "message_changed", "channel": "D1",
+                           "channel_type": "im", "ts": slack.ts(), "message": stone,
+                           "previous_message": before})  # fmt: skip
+        await slack.until(lambda: not slack.answers(asked.ts))
+
+
+async def test_help_is_given(slack: "SlackDouble", join: Any) -> None:
+    """Whoever writes "help" is told what may be done."""
+    async with join():
+        asked = await slack.say("Help", channel="D1")
+        (answer,) = await slack.until(lambda: slack.answers(asked.ts))
+    assert "/bifocal forget" in answer.read
+
+
+async def test_not_in_the_channel(slack: "SlackDouble", join: Any) -> None:
+    """A command in a channel to which the bot was not invited says so to the asker alone."""
+    slack.failing["chat.postMessage"] = "not_in_channel"
+    async with join():
+        await slack.command("ask How tall is the lighthouse?", channel="C9")
+        await slack.until(lambda: slack.responses)
+    assert "/invite" in str(slack.responses[0])
