@@ -121,6 +121,7 @@ class SlackDouble:
         self.sockets: list[web.WebSocketResponse] = []
         self.limited: Counter[str] = Counter()  #: 429 so many times, by method
         self.retry_after = 1
+        self.broken: Counter[str] = Counter()  #: 503 so many times, by method
         self.failing: dict[str, str] = {}  #: answer these methods with this error
         self.slow: dict[str, float] = {}  #: seconds that these methods take
         self.stream_pieces: int | None = None  #: a stream ends by itself after so many pieces
@@ -217,6 +218,9 @@ class SlackDouble:
             return web.json_response(
                 limited, status=429, headers={"Retry-After": str(self.retry_after)}
             )
+        if self.broken[method] > 0:
+            self.broken[method] -= 1
+            return web.json_response({"ok": False, "error": "unavailable"}, status=503)
         try:
             body = await self._call(method, args, token or str(args.get("token", "")))
         except Refused as refused:

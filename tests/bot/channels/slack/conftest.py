@@ -162,7 +162,8 @@ def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -
                 if library in missing:
                     raise LibraryNotFound(f"there is no library {library!r}")
                 asked.append(library)
-                return opened
+                bot: AsyncChatBot = opened
+                return bot
 
             async with (
                 await SharedRedis.of(settings) as redis,

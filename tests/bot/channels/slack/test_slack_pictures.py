@@ -2,6 +2,9 @@
 
 import base64
 import io
+import os
+import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,3 +164,26 @@ async def test_pictures_that_may_not_be_shown(slack: "SlackDouble", join: Any) -
         asked = await slack.say("Which receipt is over 50?", channel="D1")
         await slack.until(lambda: len(slack.answers(asked.ts)) == 2)
     assert "files:write" in slack.answers(asked.ts)[1].read
+
+
+async def test_malformed_pictures(slack: "SlackDouble", join: Any, demo_files: Path) -> None:
+    """Pictures that were cut, or changed at random, are answered or refused in words; none ends
+    the bot, none shows a path or an exception (threat 8)."""
+    names = ("puffin.webp", "map-of-skerrin.png", "north-quay.jpg")
+    whole = [(demo_files / name).read_bytes() for name in names]
+    count = 600 if os.environ.get("BIFOCAL_FULL") else 24
+    async with join() as channel:
+        for n in range(count):
+            rand, data = random.Random(n), bytearray(whole[n % 3])
+            for _ in range(rand.randrange(1, 40)):
+                data[rand.randrange(min(len(data), 4000))] = rand.randrange(256)
+            if n % 2:
+                del data[rand.randrange(len(data)) :]
+            file = slack.file(f"p{n}.png", bytes(data))
+            asked = await slack.say("What is this?", channel="D1", files=[file])
+            await slack.until(lambda a=asked: slack.answers(a.ts))  # type: ignore[misc]
+        await channel.worker.idle()
+    said = "\n".join(answer.read for answer in slack.answers())
+    assert len(slack.answers()) >= count
+    for bad in ("Traceback", "Error:", "/tmp", "PIL", "site-packages"):
+        assert bad not in said

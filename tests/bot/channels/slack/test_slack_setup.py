@@ -70,7 +70,9 @@ async def test_a_missing_scope_is_named(slack: "SlackDouble", member: Member) ->
 async def test_waits_for_slack(slack: "SlackDouble", join: Any) -> None:
     """A Slack that refuses everything for a while is waited for, a limited one, too."""
     slack.limited.update({"auth.test": 1, "apps.connections.open": 1})
+    slack.broken.update({"auth.test": 2, "apps.connections.open": 2})
     async with join():
+        slack.broken.update({"chat.startStream": 1, "users.info": 1})
         asked = await slack.say("How tall is the lighthouse?", channel="D1")
         await slack.until(lambda: slack.answers(asked.ts))
 

@@ -30,6 +30,25 @@ async def test_is_streamed(slack: "SlackDouble", join: Any, stepping: Any) -> No
     assert answer.edits == 0
 
 
+async def test_code_and_addresses_are_streamed(
+    slack: "SlackDouble", join: Any, stepping: Any
+) -> None:
+    """A code block that is not closed yet, and an address of which half is there, do not end the
+    stream: every view is the beginning of the next."""
+    steps = [asyncio.Event() for _ in range(4)]
+    pieces = ["See htt", steps[0], "ps://a.exam", steps[1], "ple/x now:\n\n```py\nprint(1)\n",
+              steps[2], "print(2)\n```\nThat ", steps[3], "is all."]  # fmt: skip
+    async with join(stepping(pieces=pieces)):
+        asked = await slack.say("Well?", channel="D1")
+        for seen, step in zip(("See", "See", "print(1)", "print(2)"), steps, strict=True):
+            await slack.until(lambda s=seen: s in slack.transcript()[-1])  # type: ignore[misc]
+            step.set()
+        (answer,) = await slack.until(lambda: slack.answers(asked.ts))
+    assert answer.edits == 0
+    assert answer.blocks[0]["text"].endswith("```py\nprint(1)\nprint(2)\n```\nThat is all.")
+    assert len(answer.history) >= 3
+
+
 async def test_a_stream_that_ends_by_itself_is_edited(
     slack: "SlackDouble", join: Any, stepping: Any
 ) -> None:
