@@ -1,11 +1,14 @@
 """A turn is shown as it comes: throttled, harmless, whole at the end, errors in one line."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot import AsyncChatBot
 from bot.channels.backend import Backend, Libraries
@@ -17,6 +20,8 @@ from bot.events import Answer, Done, Event, Token
 from bot.sent import SentPicture
 from memory.errors import HistoryUnavailable, TurnInFlight, TurnNotFound
 
+PIECES = ["http", "s", ":", "//", "evil.com", "/", "[", "x", "]", "(", ")", "<", "@", "!", "here",
+          "everyone", "\u200b", "\x00", "\u202e", "www", ".", " ", "\n", "[:]"]  # fmt: skip
 TALL = "How tall is the lighthouse?"
 
 
@@ -174,6 +179,14 @@ async def test_a_message_with_nothing_that_can_be_read_says_so(open_bot: Any) ->
 )
 def test_addresses_stay_readable_and_nothing_is_live(given: str, shown: str) -> None:
     assert harmless(given) == shown
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_no_mixture_of_pieces_becomes_a_live_link_or_a_ping(text: str) -> None:
+    shown = harmless(text)
+    assert not re.search(r"[a-z]://|\]\(|<[@!#&]|@(everyone|here|channel)|www\.", shown, re.I), (
+        shown
+    )
 
 
 def test_one_line_is_one_line_and_no_longer_than_it_may_be() -> None:

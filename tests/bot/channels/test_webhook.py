@@ -33,7 +33,7 @@ async def test_a_bad_signature_time_or_body_is_refused_and_a_good_one_answered_a
         ]
         async with httpx.AsyncClient(base_url=stage.url, timeout=60, trust_env=False) as client:
             for content, headers in bad:
-                coded = {name: value.encode() for name, value in headers.items()}
+                coded = [(name.encode(), value.encode()) for name, value in headers.items()]
                 sent = await client.post("/v1/webhook", content=content, headers=coded)
                 assert sent.status_code == 401, sent.text
             told = [
