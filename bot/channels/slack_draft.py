@@ -104,7 +104,8 @@ class SlackDraft:
     async def fail(self, text: str) -> None:
         """See ``Draft``."""
         if not self._written:
-            await self._post(line(text))
+            self._written.append(_Written(await self._post(line(text)), text))
+            await self._note()
             return
         first = self._written[0]
         await self._end(first)

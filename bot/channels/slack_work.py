@@ -30,6 +30,7 @@ from retrievers.errors import LibraryError
 
 MOST_NAMES = 5  #: people named in a message whose names are looked up
 MOST_PEOPLE = 10_000  #: whose names are kept
+FAILED = "failed/"  #: before a question's id, in the place of a turn that there is not
 TITLE = 60  #: characters of a thread's title
 _NOT_IN = frozenset(("not_in_channel", "channel_not_found", "is_archived", "restricted_action"))
 
@@ -83,7 +84,7 @@ class SlackWork:
         note = Note.from_bytes(taken.message)
         try:
             if note.kind == "deletion":
-                await self._delete(note)
+                await self._delete(note, taken)
             elif note.kind == "edit":
                 await self._again(note, taken)
             elif note.kind == "ask":
@@ -101,7 +102,7 @@ class SlackWork:
     async def _question(self, note: Note, taken: Taken, root: str = "") -> None:
         """Answer a question; ``root`` is the message that the bot began its thread with."""
         await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
-        draft = self._draft(note, taken, root=root)
+        draft, done = self._draft(note, taken, root=root), None
         async with Waiting(self.client, _place(note), draft) as waiting:
             if note.incomplete:
                 note = replace(note, files=await self._look_up(note))
@@ -110,14 +111,13 @@ class SlackWork:
             await waiting.said()
             if asked.text.lower() == "help" and not asked.pictures:
                 await draft.fail(HELP)
-                return
-            if fetched.missing and not (asked.text or asked.pictures):
+            elif fetched.missing and not (asked.text or asked.pictures):
                 await draft.fail(fetched.missing)
-                return
-            backend = await self._backend(note)
-            done = await answer(backend, asked, draft, places=self.places)
+            else:
+                backend = await self._backend(note)
+                done = await answer(backend, asked, draft, places=self.places)
         await self._remember(note, draft, done)
-        if fetched.missing:
+        if done is not None and fetched.missing:
             await self._say(note, fetched.missing)
         if done is not None and note.direct and note.ts == note.thread:
             await self._title(note, asked.text or "A picture")
@@ -159,11 +159,11 @@ class SlackWork:
         return files_of(found[0]) if found else []
 
     async def _remember(self, note: Note, draft: SlackDraft, done: Answer | None) -> None:
-        if done is None:
-            return
+        """Note which messages a turn is; where there is none, that the question was seen to."""
+        turn = done.turn if done is not None else f"{FAILED}{note.id}"
         shown = [f"{note.team}/{note.channel}/{ts}" for ts in draft.messages]
         files = [f"file/{id}" for id in draft.files]
-        await self.turns.save(note.conversation, done.turn, note.id, *shown, *files)
+        await self.turns.save(note.conversation, turn, note.id, *shown, *files)
 
     async def _title(self, note: Note, text: str) -> None:
         title = " ".join(text.split())
@@ -186,14 +186,12 @@ class SlackWork:
     # --- edits and deletions ------------------------------------------------------------------
 
     async def _again(self, note: Note, taken: Taken) -> None:
-        turn = await self.turns.turn(note.conversation, note.id)
-        if turn is None:
-            if not (note.direct or note.mentions(self.bot)):
-                return
-            if taken.tries < 3 and await self.threads.takes_part(note.conversation):
-                raise NotYet("the question that was edited is not answered yet")
-            await self.threads.begin(note.conversation, note.team, note.channel, note.user)
-            await self._question(replace(note, kind="question"), taken)
+        turn = await self._turn(note, taken)
+        if turn is None or turn.startswith(FAILED):
+            if turn is not None or note.direct or note.mentions(self.bot):
+                await self._drop(note, *await self._shown(note, turn or ""))
+                await self.threads.begin(note.conversation, note.team, note.channel, note.user)
+                await self._question(replace(note, kind="question"), taken)
             return
         shown, files = await self._shown(note, turn)
         backend = await self._backend(note)
@@ -202,19 +200,31 @@ class SlackWork:
         asked = Incoming(note.conversation, text=text, again=turn)
         async with Waiting(self.client, _place(note), draft):
             done = await answer(backend, asked, draft, places=self.places)
-        await self._drop(note, shown, files, keep=draft.messages if done else shown)
-        await self._remember(note, draft, done)
+        await self._drop(note, shown, files, keep=draft.messages)
+        await self._remember(note, draft, done or Answer("", turn=turn))
 
-    async def _delete(self, note: Note) -> None:
-        turn = await self.turns.turn(note.conversation, note.id)
+    async def _delete(self, note: Note, taken: Taken) -> None:
+        turn = await self._turn(note, taken)
         if turn is None:
             return
         shown, files = await self._shown(note, turn)
-        backend = await self._backend(note)
-        with contextlib.suppress(TurnNotFound):  # it is gone already
-            await backend.delete_turn(note.conversation, turn)
+        if not turn.startswith(FAILED):
+            backend = await self._backend(note)
+            with contextlib.suppress(TurnNotFound):  # it is gone already
+                await backend.delete_turn(note.conversation, turn)
         await self._drop(note, shown, files)
         await self.turns.drop(note.conversation, note.id)
+
+    async def _turn(self, note: Note, taken: Taken) -> str | None:
+        """Return which turn a message is; a question that another process may still be answering
+        is waited for."""
+        turn = await self.turns.turn(note.conversation, note.id)
+        ours = note.direct or note.mentions(self.bot)
+        if turn is not None or not ours or taken.tries >= TRIES:
+            return turn
+        if await self.threads.takes_part(note.conversation):
+            raise NotYet("the question that was changed is not answered yet")
+        return None
 
     async def _shown(self, note: Note, turn: str) -> tuple[list[str], list[str]]:
         """Return the time stamps of a turn's answer, and the ids of its pictures."""

@@ -40,7 +40,7 @@ async def test_code_and_addresses_are_streamed(
               steps[2], "print(2)\n```\nThat ", steps[3], "is all."]  # fmt: skip
     async with join(stepping(pieces=pieces)):
         asked = await slack.say("Well?", channel="D1")
-        for seen, step in zip(("See", "See", "print(1)", "print(2)"), steps, strict=True):
+        for seen, step in zip(("See", "See", "```py", "print(2)"), steps, strict=True):
             await slack.until(lambda s=seen: s in slack.transcript()[-1])  # type: ignore[misc]
             step.set()
         (answer,) = await slack.until(lambda: slack.answers(asked.ts))
@@ -168,3 +168,22 @@ async def test_an_error_is_one_line(slack: "SlackDouble", join: Any, stepping: A
     assert "first" not in answer.read
     assert "secret" not in answer.read
     assert "\n" not in answer.read
+
+
+async def test_a_failed_question_that_is_edited(
+    slack: "SlackDouble", join: Any, stepping: Any
+) -> None:
+    """The line that told of a failure goes when the question is edited; the edit is answered."""
+    model = stepping(by_question={"herons": [RuntimeError("no")]})
+    async with join(model) as joined:
+        asked = await slack.say("herons?", channel="D1")
+        await slack.until(lambda: slack.answers(asked.ts))
+        await joined.worker.idle()
+        await slack.edit(asked, "gannets?")
+        await slack.until(lambda: slack.answers(asked.ts)[-1:] and "Aye" in slack.transcript()[-1])
+        await joined.worker.idle()
+        (answer,) = slack.answers(asked.ts)
+        await slack.remove(asked)
+        await joined.worker.idle()
+    assert answer.read.startswith("Aye.")
+    assert not slack.answers(asked.ts)
