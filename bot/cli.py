@@ -18,6 +18,7 @@ from bot.cli_discord import add_command as add_discord
 from bot.cli_keys import keys_app
 from bot.cli_models import models_app
 from bot.cli_serve import add_command as add_serve
+from bot.cli_slack import add_command as add_slack
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +44,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
 add_serve(app)
 add_discord(app)
+add_slack(app)
 
 LibraryOption = Annotated[
     Path | None,

@@ -12,6 +12,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``jobs``       the taking in of uploaded files        bot/service/jobs.py
 - ``drawing``    how many pictures are drawn at once
 - ``webhook``    the webhook, if it is set              bot/channels/webhook.py
+- ``slack``      Slack's HTTP mode, if it is on         bot/channels/slack_http.py
 - ``streams``    turns that outlive their connection     bot/service/resuming.py
 - ``fetcher``    gets pictures from web addresses; None:
                  they are not taken                       bot/service/fetching.py
@@ -33,7 +34,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from bot.channels import webhook
+from bot.channels import slack_http, webhook
 from bot.errors import KNOWN_ERRORS
 from bot.service import (
     conversation_files,
@@ -126,6 +127,8 @@ def create_app(settings: Settings) -> Gate:
         app.include_router(router)
     if settings.webhook.secret is not None:
         app.include_router(webhook.router)
+    if settings.slack.mode == "http":
+        app.include_router(slack_http.router)
     if settings.serve.page:
         mounting.mount(app, settings.serve.workers)
     _describe(app)
@@ -157,6 +160,9 @@ def _lifespan(settings: Settings) -> Any:
                 redis,
                 settings.turns_ttl,
             ) as state.webhook,
+            slack_http.opened(
+                settings, lambda library: bots.bot(settings.tenant, library), redis
+            ) as state.slack,
             stops_with(serve.grace_seconds) as stopping,
         ):
             state.bots, state.redis = bots, redis

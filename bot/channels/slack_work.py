@@ -1,0 +1,295 @@
+"""What is done with a message from Slack: answered, answered again, or forgotten.
+
+Memory follows Slack: an edited question is answered again in the same place, a deleted one is
+forgotten with its answer. Knows nothing of how messages come.
+"""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.channels.backend import Backend, Libraries
+from bot.channels.delivery import Incoming, answer, line_of
+from bot.channels.inbox import Inbox, Taken
+from bot.channels.slack_blocks import HELP, QUIET, escaped, line
+from bot.channels.slack_draft import CommandDraft, Place, SlackDraft, Waiting, clear_away, delete
+from bot.channels.slack_events import Note, files_of, mentioned, words
+from bot.channels.slack_files import Fetched, Files
+from bot.channels.slack_threads import Threads
+from bot.channels.working import TRIES, Turns
+from bot.errors import KNOWN_ERRORS
+from bot.events import Answer
+from memory.errors import HistoryUnavailable, TurnNotFound
+from retrievers.errors import LibraryError
+
+MOST_NAMES = 5  #: people named in a message whose names are looked up
+MOST_PEOPLE = 10_000  #: whose names are kept
+FAILED = "failed/"  #: before a question's id, in the place of a turn that there is not
+TITLE = 60  #: characters of a thread's title
+_NOT_IN = frozenset(("not_in_channel", "channel_not_found", "is_archived", "restricted_action"))
+
+
+class NotYet(HistoryUnavailable):
+    """A message is about another one whose answer is not there yet."""
+
+
+class People:
+    """Names of people, looked up once."""
+
+    def __init__(self, client: AsyncWebClient) -> None:
+        self._client = client
+        self._names: dict[str, str] = {}
+
+    async def name(self, user: str) -> str:
+        """Return how a person is called, by their id where Slack does not say it."""
+        if user not in self._names:
+            if len(self._names) >= MOST_PEOPLE:
+                self._names.clear()
+            try:
+                said = await self._client.users_info(user=user)
+            except SlackApiError:
+                return user
+            known = said.get("user") or {}
+            profile = known.get("profile") or {}
+            names = (profile.get("display_name"), profile.get("real_name"), known.get("name"))
+            self._names[user] = next(filter(None, names), user)
+        return self._names[user]
+
+
+@dataclass(slots=True)
+class SlackWork:
+    """Does what a :class:`Note` of the inbox asks for. ``bot`` is the bot's own user id."""
+
+    client: AsyncWebClient
+    bot: str
+    libraries: Libraries
+    inbox: Inbox
+    turns: Turns
+    threads: Threads
+    files: Files
+    people: People
+    every: float
+    most_pictures: int
+    ephemeral: bool
+    places: AbstractAsyncContextManager[object] | None = None  #: entered while a turn runs
+
+    async def do(self, taken: Taken) -> None:
+        """Do it; whatever fails is tried again, and said in the end."""
+        note = Note.from_bytes(taken.message)
+        try:
+            if note.kind == "deletion":
+                await self._delete(note, taken)
+            elif note.kind == "edit":
+                await self._again(note, taken)
+            elif note.kind == "ask":
+                await self._command(note, taken)
+            else:
+                await self._question(note, taken)
+        except KNOWN_ERRORS as error:  # a library that is not there, Redis that is down
+            if taken.tries < TRIES and isinstance(error, HistoryUnavailable):
+                raise
+            if not isinstance(error, NotYet):
+                await self._draft(note, taken).fail(_told(error))
+
+    # --- questions ----------------------------------------------------------------------------
+
+    async def _question(self, note: Note, taken: Taken, root: str = "") -> None:
+        """Answer a question; ``root`` is the message that the bot began its thread with."""
+        await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
+        draft, done = self._draft(note, taken, root=root), None
+        async with Waiting(self.client, _place(note), draft) as waiting:
+            if note.incomplete:
+                note = replace(note, files=await self._look_up(note))
+            fetched = await self.files.fetch(note.files, self.most_pictures)
+            asked = await self._incoming(note, fetched)
+            await waiting.said()
+            if asked.text.lower() == "help" and not asked.pictures:
+                await draft.fail(HELP)
+            elif fetched.missing and not (asked.text or asked.pictures):
+                await draft.fail(fetched.missing)
+            else:
+                backend = await self._backend(note)
+                done = await answer(backend, asked, draft, places=self.places)
+        await self._remember(note, draft, done)
+        if done is not None and fetched.missing:
+            await self._say(note, fetched.missing)
+        if done is not None and note.direct and note.ts == note.thread:
+            await self._title(note, asked.text or "A picture")
+
+    def _draft(
+        self, note: Note, taken: Taken, old: Sequence[str] = (), root: str = ""
+    ) -> SlackDraft:
+        async def noting(shown: list[str]) -> None:
+            await self.inbox.note(taken, json.dumps({"root": root, "shown": shown}).encode())
+
+        noted = None if old else noting  # what stands in an old answer's place is not cleared away
+        return SlackDraft(self.client, _place(note), every=self.every, old=old, noting=noted)
+
+    async def _incoming(self, note: Note, fetched: Fetched) -> Incoming:
+        return Incoming(
+            conversation=note.conversation,
+            sender=await self.people.name(note.user),
+            text=await self._words(note.text),
+            pictures=fetched.pictures,
+            unsupported=fetched.unsupported,
+            key=note.id,
+        )
+
+    async def _words(self, text: str) -> str:
+        named = mentioned(text, self.bot)[:MOST_NAMES]
+        names = {user: await self.people.name(user) for user in named}
+        return words(text, self.bot, lambda user: names.get(user, user))
+
+    async def _look_up(self, note: Note) -> list[dict[str, Any]]:
+        """Return the files of a message of which only a mention is known."""
+        try:
+            said = await self.client.conversations_replies(
+                channel=note.channel, ts=note.thread, oldest=note.ts, latest=note.ts,
+                inclusive=True, limit=10,
+            )  # fmt: skip
+        except SlackApiError:
+            return []  # it may not read the channel: the words are what there is
+        found = [m for m in said.get("messages") or [] if m.get("ts") == note.ts]
+        return files_of(found[0]) if found else []
+
+    async def _remember(self, note: Note, draft: SlackDraft, done: Answer | None) -> None:
+        """Note which messages a turn is; where there is none, that the question was seen to."""
+        turn = done.turn if done is not None else f"{FAILED}{note.id}"
+        shown = [f"{note.team}/{note.channel}/{ts}" for ts in draft.messages]
+        files = [f"file/{id}" for id in draft.files]
+        await self.turns.save(note.conversation, turn, note.id, *shown, *files)
+
+    async def _title(self, note: Note, text: str) -> None:
+        title = " ".join(text.split())
+        title = title if len(title) <= TITLE else f"{title[: TITLE - 1]}…"
+        try:
+            await self.client.assistant_threads_setTitle(
+                channel_id=note.channel, thread_ts=note.thread, title=title
+            )
+        except SlackApiError:
+            return  # a thread without a title is one, too
+
+    async def _say(self, note: Note, text: str) -> None:
+        await self.client.chat_postMessage(
+            channel=note.channel, thread_ts=note.thread, **line(text)
+        )
+
+    async def _backend(self, note: Note) -> Backend:
+        return await self.libraries.of(f"{note.team}/{note.channel}", note.team)
+
+    # --- edits and deletions ------------------------------------------------------------------
+
+    async def _again(self, note: Note, taken: Taken) -> None:
+        turn = await self._turn(note, taken)
+        if turn is None or turn.startswith(FAILED):
+            if turn is not None or note.direct or note.mentions(self.bot):
+                await self._drop(note, *await self._shown(note, turn or ""))
+                await self.threads.begin(note.conversation, note.team, note.channel, note.user)
+                await self._question(replace(note, kind="question"), taken)
+            return
+        shown, files = await self._shown(note, turn)
+        backend = await self._backend(note)
+        draft = self._draft(note, taken, shown)
+        text = await self._words(note.text)
+        asked = Incoming(note.conversation, text=text, again=turn)
+        async with Waiting(self.client, _place(note), draft):
+            done = await answer(backend, asked, draft, places=self.places)
+        await self._drop(note, shown, files, keep=draft.messages)
+        await self._remember(note, draft, done or Answer("", turn=turn))
+
+    async def _delete(self, note: Note, taken: Taken) -> None:
+        turn = await self._turn(note, taken)
+        if turn is None:
+            return
+        shown, files = await self._shown(note, turn)
+        if not turn.startswith(FAILED):
+            backend = await self._backend(note)
+            with contextlib.suppress(TurnNotFound):  # it is gone already
+                await backend.delete_turn(note.conversation, turn)
+        await self._drop(note, shown, files)
+        await self.turns.drop(note.conversation, note.id)
+
+    async def _turn(self, note: Note, taken: Taken) -> str | None:
+        """Return which turn a message is; a question that another process may still be answering
+        is waited for."""
+        turn = await self.turns.turn(note.conversation, note.id)
+        ours = note.direct or note.mentions(self.bot)
+        if turn is not None or not ours or taken.tries >= TRIES:
+            return turn
+        if await self.threads.takes_part(note.conversation):
+            raise NotYet("the question that was changed is not answered yet")
+        return None
+
+    async def _shown(self, note: Note, turn: str) -> tuple[list[str], list[str]]:
+        """Return the time stamps of a turn's answer, and the ids of its pictures."""
+        known = await self.turns.messages(note.conversation, turn)
+        place = f"{note.team}/{note.channel}/"
+        shown = sorted(m.removeprefix(place) for m in known
+                       if m.startswith(place) and m != note.id)  # fmt: skip
+        return shown, [m.removeprefix("file/") for m in known if m.startswith("file/")]
+
+    async def _drop(
+        self, note: Note, shown: Sequence[str], files: Sequence[str], keep: Sequence[str] = ()
+    ) -> None:
+        """Take away what was shown of an answer."""
+        for ts in shown:
+            if ts not in keep:
+                await delete(self.client, note.channel, ts)
+                await self.turns.drop(note.conversation, f"{note.team}/{note.channel}/{ts}")
+        for id in files:
+            with contextlib.suppress(SlackApiError):  # it is gone, or is not the bot's to delete
+                await self.client.files_delete(file=id)
+            await self.turns.drop(note.conversation, f"file/{id}")
+
+    # --- commands -----------------------------------------------------------------------------
+
+    async def _command(self, note: Note, taken: Taken) -> None:
+        """Answer ``/bifocal ask``: to the asker alone, or in a new thread of the channel."""
+        alone = CommandDraft(note.respond, self.client)
+        try:
+            if self.ephemeral:
+                asked = await self._incoming(note, Fetched())
+                await answer(await self._backend(note), asked, alone, places=self.places)
+                return
+            root = _noted(taken).get("root") or await self._begin_thread(note)
+        except KNOWN_ERRORS as error:
+            await alone.fail(_told(error))
+            return
+        except SlackApiError as error:
+            if error.response.get("error") not in _NOT_IN:
+                raise
+            await alone.fail("I am not in this channel: /invite me first, or ask me directly.")
+            return
+        shown = _noted(taken).get("shown", [])
+        await self.inbox.note(taken, json.dumps({"root": root, "shown": shown}).encode())
+        question = replace(note, kind="question", ts=root, thread=root)
+        await self.threads.begin(question.conversation, note.team, note.channel, note.user)
+        await self._question(question, taken, root)
+
+    async def _begin_thread(self, note: Note) -> str:
+        said = await self.client.chat_postMessage(
+            channel=note.channel, text=f"<@{note.user}> asks: {escaped(note.text)}", **QUIET
+        )
+        return str(said["ts"])
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, LibraryError):
+        return "The library for this place (setting slack.libraries) cannot be opened."
+    return line_of(error)
+
+
+def _place(note: Note) -> Place:
+    return Place(note.team, note.channel, note.thread, note.user)
+
+
+def _noted(taken: Taken) -> dict[str, Any]:
+    """Return what a process noted that began with the message before."""
+    noted: dict[str, Any] = json.loads(taken.note or b"{}")
+    return noted

@@ -1,0 +1,256 @@
+"""Slack on loopback, and Bifocal as a member of it: real clients, a real bot, a real Redis."""
+
+import asyncio
+import importlib.util
+import io
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import httpx
+import pytest
+import uvicorn
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from PIL import Image
+from pydantic import ConfigDict, Field
+
+from bot import AsyncChatBot, Settings
+from bot.channels.slack import SlackChannel
+from bot.channels.working import Worker
+from bot.service.app import create_app
+from bot.service.bots import LibraryNotFound
+from bot.service.run import configured
+from bot.service.shared_redis import SharedRedis
+from memory.redis_server import find_server
+
+if TYPE_CHECKING:
+    from tests.bot.channels.slack_double import SlackDouble
+
+Join = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+@dataclass
+class Joined:
+    """Bifocal in Slack: its channel, which libraries were opened, and which are not there."""
+
+    channel: SlackChannel
+    worker: Worker
+    opened: list[str]
+    missing: set[str]
+
+
+@pytest.fixture(scope="session")
+def double() -> ModuleType:
+    """The module of the small Slack."""
+    path = Path(__file__).parents[1] / "slack_double.py"
+    spec = importlib.util.spec_from_file_location("slack_double", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["slack_double"] = module  # dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+async def slack(
+    double: ModuleType, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator["SlackDouble"]:
+    """A running Slack. When a test ends, nothing that was sent may have led to a preview (threat
+    18), and no token may be in a log (threat 28)."""
+    caplog.set_level(logging.DEBUG)
+    async with double.SlackDouble() as running:
+        yield running
+    sent = [*running.messages.values(), *running.deleted, *running.ephemeral]
+    for message in sent:
+        if message.user == double.BOT and not message.files:
+            assert message.unfurl == (False, False), message
+    for body in running.responses:
+        assert (body["unfurl_links"], body["unfurl_media"]) == (False, False)
+    for secret in (running.bot_token, running.app_token, running.secret):
+        assert secret not in caplog.text
+
+
+class SteppingChat(BaseChatModel):
+    """A chat model that says ``pieces``; where one is an event it waits for that, an error it
+    raises. ``by_question`` are other pieces, by a word of the question."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    reads_evidence: ClassVar[bool] = False
+    context_tokens: int = 8192
+    pictures: bool = True
+    max_pictures: int = 8
+    picture_tokens: int = 100
+    pieces: list[Any] = Field(default_factory=lambda: ["Aye."])
+    by_question: dict[str, list[Any]] = Field(default_factory=dict)
+    asked: list[list[BaseMessage]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "stepping"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        self.asked.append(messages)
+        text = str(messages[-1].text)
+        pieces = next((p for word, p in self.by_question.items() if word in text), self.pieces)
+        for piece in pieces:
+            if isinstance(piece, asyncio.Event):
+                await piece.wait()
+            elif isinstance(piece, Exception):
+                raise piece
+            else:
+                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+
+
+@pytest.fixture
+def stepping() -> type[SteppingChat]:
+    """The class of a model that is led by the test."""
+    return SteppingChat
+
+
+@pytest.fixture
+def member(slack: "SlackDouble", demo_library: Path) -> Callable[..., Settings]:
+    """Settings with which Bifocal is a member of that Slack."""
+
+    def made(redis_url: str | None = None, **of: Any) -> Settings:
+        given = {
+            "bot_token": slack.bot_token,
+            "app_token": slack.app_token,
+            "signing_secret": slack.secret,
+            "api_url": slack.api_url,
+            "file_hosts": ["127.0.0.1"],
+            "every": 0.2,
+            **of,
+        }
+        return Settings.load(
+            library=demo_library, model="extractive", slack=given, redis_url=redis_url
+        )
+
+    return made
+
+
+@pytest.fixture
+def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -> Join:
+    """Join Slack: ``async with join(model, every=…) as channel``; settings by name."""
+
+    @asynccontextmanager
+    async def joined(model: BaseChatModel | None = None, **of: Any) -> AsyncIterator[Joined]:
+        settings = member(**of)
+        named: dict[str, Any] = {} if model else {"model_name": "extractive"}
+        if url := of.get("redis_url"):
+            named["redis_url"] = url
+        async with open_bot(model, condense_seconds=0, **named) as opened:
+            asked: list[str] = []
+            missing: set[str] = set()
+
+            async def opening(library: str) -> AsyncChatBot:
+                if library in missing:
+                    raise LibraryNotFound(f"there is no library {library!r}")
+                asked.append(library)
+                bot: AsyncChatBot = opened
+                return bot
+
+            async with (
+                await SharedRedis.of(settings) as redis,
+                SlackChannel.open(settings, opening, redis) as channel,
+            ):
+                running = asyncio.create_task(channel.run())
+                await slack.until(lambda: slack.sockets or running.done())
+                try:
+                    yield Joined(channel, channel.worker, asked, missing)
+                    await channel.worker.idle()
+                finally:
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
+
+    return joined
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
+    """Return a starter of one redis-server, again and again on the same port: ``.port``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> "subprocess.Popen[bytes]":
+        command = [str(find_server()[0]), "--port", str(port), "--bind", "127.0.0.1"]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        running.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL))
+        for _ in range(3000):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return running[-1]
+            time.sleep(0.01)
+        raise RuntimeError("the redis-server did not start")
+
+    start.port = port  # type: ignore[attr-defined]
+    yield start
+    for server in running:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def picture() -> Callable[..., bytes]:
+    """Return the PNG of a picture of one colour."""
+
+    def made(colour: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
+        held = io.BytesIO()
+        Image.new("RGB", size, colour).save(held, "PNG")
+        return held.getvalue()
+
+    return made
+
+
+@dataclass
+class Served:
+    """A running service, and a client of it."""
+
+    client: httpx.AsyncClient
+
+
+@pytest.fixture
+def serve(demo_library: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Serve the demo's library: ``async with serve(slack={…}, writer=model) as served``."""
+
+    @asynccontextmanager
+    async def served(writer: BaseChatModel | None = None, **of: Any) -> AsyncIterator[Served]:
+        folders = {"libraries": tmp_path / "libraries"}
+        settings = Settings.load(library=demo_library, model="extractive", serve=folders, **of)
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            app = create_app(settings)
+            server = uvicorn.Server(configured(app, settings.serve))
+            running = asyncio.create_task(server.serve([bound]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+                if running.done():
+                    running.result()
+                    raise RuntimeError("the service did not start")
+            if writer is not None:
+                bots = app.inner.state.bots
+                bots.engines = replace(bots.engines, model=writer, model_name="scripted")
+            url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+            async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+                yield Served(client)
+            server.should_exit = True
+            await running
+
+    return served
