@@ -34,7 +34,7 @@ from bot.service.shared_redis import SharedRedis
 from memory.redis_server import find_server
 
 if TYPE_CHECKING:
-    from tests.bot.channels.slack_double import SlackDouble
+    from slack_double import SlackDouble
 
 Join = Callable[..., AbstractAsyncContextManager[Any]]
 

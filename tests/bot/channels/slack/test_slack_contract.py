@@ -17,8 +17,8 @@ from bot.service.shared_redis import SharedRedis
 from memory.redis_history import RedisHistory
 
 if TYPE_CHECKING:
-    from tests.bot.channels.slack_double import Shown as Message
-    from tests.bot.channels.slack_double import SlackDouble
+    from slack_double import Shown as Message
+    from slack_double import SlackDouble
 
 _spec = importlib.util.spec_from_file_location(
     "channel_contract", Path(__file__).parents[1] / "test_contract.py"

@@ -12,7 +12,7 @@ import pytest
 from bot.channels.slack_http import authentic
 
 if TYPE_CHECKING:
-    from tests.bot.channels.slack_double import SlackDouble
+    from slack_double import SlackDouble
 
 FULL = bool(os.environ.get("BIFOCAL_FULL"))
 FORGED, EVENTS = (1000, 500) if FULL else (120, 20)

@@ -14,7 +14,7 @@ from PIL import Image
 from bot.show import BOX_COLOUR
 
 if TYPE_CHECKING:
-    from tests.bot.channels.slack_double import SlackDouble
+    from slack_double import SlackDouble
 
 ME = "<@UBOT>"
 

@@ -19,7 +19,7 @@ from bot.errors import SettingsError
 from bot.service.shared_redis import SharedRedis
 
 if TYPE_CHECKING:
-    from tests.bot.channels.slack_double import SlackDouble
+    from slack_double import SlackDouble
 
 Member = Callable[..., Settings]
 

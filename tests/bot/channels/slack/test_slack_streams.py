@@ -10,7 +10,7 @@ from bot.channels.slack_draft import Place, SlackDraft
 from bot.events import Answer
 
 if TYPE_CHECKING:
-    from tests.bot.channels.slack_double import SlackDouble
+    from slack_double import SlackDouble
 
 PIECES = [f"word{n} " for n in range(60)]
 
