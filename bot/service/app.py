@@ -235,6 +235,9 @@ def _describe(app: FastAPI) -> None:
                 made = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 known.update(made.pop("$defs", {}))
                 known[model.__name__] = made
+            for operation in (o for methods in schema["paths"].values() for o in methods.values()):
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]  # the framework's own, which is never sent
             schema["components"]["securitySchemes"] = {
                 "key": {"type": "http", "scheme": "bearer", "bearerFormat": "bf_…"}
             }

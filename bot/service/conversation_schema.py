@@ -18,7 +18,8 @@ _TURN = {
 }  # fmt: skip
 _PICTURE = {
     "number": 1, "name": "lighthouse.jpg", "caption": "a white lighthouse",
-    "media_type": "image/jpeg", "width": 640, "height": 480, "bytes": 48213, "by": "user",
+    "media_type": "image/jpeg", "width": 640, "height": 480, "bytes": 48213,
+    "sha256": "9c1e0f7a" * 8, "by": "user",
     "sender": "Anna", "at": 1795726800.0,
 }  # fmt: skip
 _FOUND = {

@@ -137,6 +137,10 @@ class ChatCompletionRequest(_Request):
 class EmbeddingRequest(_Request):
     """Texts to make vectors of."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "text", "input": ["the lamp", "the tower"]}]}
+    )
+
     model: Annotated[str, Field(min_length=1, max_length=256, description="`text`")]
     input: Any
     encoding_format: Literal["float", "base64"] | None = None
@@ -160,6 +164,33 @@ class EmbeddingRequest(_Request):
                 raise ValueError(f"number {at}: {len(text):,} characters, the most is"
                                  f" {INPUT_CHARS:,}")  # fmt: skip
         return texts
+
+
+_MODEL = {"id": "default", "object": "model", "created": 1795726800, "owned_by": "bifocal"}
+_USAGE = {"prompt_tokens": 697, "completion_tokens": 14, "total_tokens": 711}
+_SAID = {"role": "assistant", "content": "The lighthouse is 34 metres tall. [1]"}
+_ANSWER = {
+    "id": "chatcmpl-5f0c7a1e9d",
+    "object": "chat.completion",
+    "created": 1795726800,
+    "model": "default",
+    "choices": [{"index": 0, "message": _SAID, "finish_reason": "stop"}],
+    "usage": _USAGE,
+}
+_VECTORS = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.11, -0.02, 0.4]}],
+    "model": "text",
+    "usage": {"prompt_tokens": 2, "total_tokens": 2},
+}
+_ERROR = {
+    "error": {
+        "message": "there is no library of that name that this key can see",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
+}
 
 
 class TokenDetails(BaseModel):
@@ -212,6 +243,8 @@ class Choice(BaseModel):
 class ChatCompletion(BaseModel):
     """A whole answer."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_ANSWER]})
+
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: int
@@ -251,6 +284,8 @@ class ChatCompletionChunk(BaseModel):
 class Model(BaseModel):
     """What may be named as ``model``."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_MODEL]})
+
     id: str
     object: Literal["model"] = "model"
     created: int
@@ -259,6 +294,10 @@ class Model(BaseModel):
 
 class ModelList(BaseModel):
     """All of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"object": "list", "data": [_MODEL]}]}
+    )
 
     object: Literal["list"] = "list"
     data: list[Model]
@@ -282,6 +321,8 @@ class EmbeddingUsage(BaseModel):
 class EmbeddingResponse(BaseModel):
     """Vectors, in the order of the texts."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_VECTORS]})
+
     object: Literal["list"] = "list"
     data: list[Embedding]
     model: str
@@ -299,5 +340,7 @@ class ErrorBody(BaseModel):
 
 class ErrorOut(BaseModel):
     """An error in OpenAI's form."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ERROR]})
 
     error: ErrorBody

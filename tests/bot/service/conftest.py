@@ -23,6 +23,7 @@ from langchain_core.language_models import BaseChatModel
 from bot import Settings
 from bot.service.app import create_app
 from bot.service.keys import KeyStore
+from bot.service.openai_errors import PATHS
 from bot.service.run import configured
 from bot.service.shared_redis import SharedRedis
 
@@ -92,6 +93,11 @@ def refused() -> Callable[[httpx.Response, int], dict[str, Any]]:
     """Check that an answer is a problem document of a status, and return it."""
 
     def check(answer: httpx.Response, status: int) -> dict[str, Any]:
+        if answer.request.url.path.startswith(PATHS):  # in OpenAI's form
+            assert answer.status_code == (400 if status == 422 else status), answer.text
+            error: dict[str, Any] = answer.json()
+            assert error["error"]["message"]
+            return error
         assert answer.status_code == status, (answer.status_code, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
         told: dict[str, Any] = answer.json()
