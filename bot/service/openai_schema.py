@@ -166,10 +166,10 @@ class EmbeddingRequest(_Request):
         return texts
 
 
-_MODEL = {"id": "default", "object": "model", "created": 1795726800, "owned_by": "bifocal"}
-_USAGE = {"prompt_tokens": 697, "completion_tokens": 14, "total_tokens": 711}
-_SAID = {"role": "assistant", "content": "The lighthouse is 34 metres tall. [1]"}
-_ANSWER = {
+_MODEL: dict[str, Any] = {"id": "default", "object": "model", "created": 1795726800, "owned_by": "bifocal"}
+_USAGE: dict[str, Any] = {"prompt_tokens": 697, "completion_tokens": 14, "total_tokens": 711}
+_SAID: dict[str, Any] = {"role": "assistant", "content": "The lighthouse is 34 metres tall. [1]"}
+_ANSWER: dict[str, Any] = {
     "id": "chatcmpl-5f0c7a1e9d",
     "object": "chat.completion",
     "created": 1795726800,
@@ -177,13 +177,13 @@ _ANSWER = {
     "choices": [{"index": 0, "message": _SAID, "finish_reason": "stop"}],
     "usage": _USAGE,
 }
-_VECTORS = {
+_VECTORS: dict[str, Any] = {
     "object": "list",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.11, -0.02, 0.4]}],
     "model": "text",
     "usage": {"prompt_tokens": 2, "total_tokens": 2},
 }
-_ERROR = {
+_ERROR: dict[str, Any] = {
     "error": {
         "message": "there is no library of that name that this key can see",
         "type": "invalid_request_error",
