@@ -166,7 +166,12 @@ class EmbeddingRequest(_Request):
         return texts
 
 
-_MODEL: dict[str, Any] = {"id": "default", "object": "model", "created": 1795726800, "owned_by": "bifocal"}
+_MODEL: dict[str, Any] = {
+    "id": "default",
+    "object": "model",
+    "created": 1795726800,
+    "owned_by": "bifocal",
+}
 _USAGE: dict[str, Any] = {"prompt_tokens": 697, "completion_tokens": 14, "total_tokens": 711}
 _SAID: dict[str, Any] = {"role": "assistant", "content": "The lighthouse is 34 metres tall. [1]"}
 _ANSWER: dict[str, Any] = {
