@@ -7,8 +7,6 @@ in the form that Bifocal writes is said, not shown. Knows nothing of how anythin
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,7 +15,7 @@ from rich.text import Text
 from bot.channels.terminal_conversations import age
 from bot.channels.terminal_views import footnote, print_picture, print_pictures, print_why
 from bot.errors import KNOWN_ERRORS
-from bot.events import Answer, Referred
+from bot.events import Answer
 from bot.record import answer_again
 from bot.show import picture_of, plain
 from memory.messages import Conversation, Turn
@@ -64,31 +62,7 @@ def _print_pictures(
 
 def _answer(turn: Turn, conversation: str) -> Answer | None:
     """Return the answer with its ledger; ``None`` when that is of another form."""
-    ledger = turn.ledger
     try:
-        return replace(
-            answer_again(turn, conversation, None, {}),
-            references=tuple(_referred(value) for value in ledger.get("references", ())),
-            searched=_searched(ledger),
-        )
+        return answer_again(turn, conversation, None, {})
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _referred(value: Mapping[str, Any]) -> Referred:
-    """Read what ``Referred.to_json`` wrote."""
-    return Referred(
-        phrase=str(value["phrase"]),
-        pictures=tuple(int(n) for n in value["pictures"]),
-        sure=bool(value["sure"]),
-        shown=tuple(int(n) for n in value["shown"]),
-    )
-
-
-def _searched(ledger: Mapping[str, Any]) -> str:
-    """Return what was searched for in place of the question, and by whom; else nothing."""
-    if not ledger.get("how"):
-        return ""
-    context = ledger.get("context")
-    about = f" (and, counting less: {context})" if context else ""
-    return f"{ledger.get('query', '')}{about}; {ledger['how']}"

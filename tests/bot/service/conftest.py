@@ -19,6 +19,8 @@ import httpx
 import pytest
 import uvicorn
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from bot import Settings
 from bot.service.app import create_app
@@ -45,6 +47,37 @@ class Served:
         async with await SharedRedis.of(self.settings) as redis:
             _, token = await KeyStore(redis).add(name, **given)
         return {"Authorization": f"Bearer {token}"}
+
+
+class SlowChat(BaseChatModel):
+    """Says one word after another, each when it is let."""
+
+    reads_evidence: bool = False
+    context_tokens: int = 8192
+    words: int = 8
+    let: Any = None  #: asyncio.Semaphore
+    ended: int = 0  #: answers that are no longer under way
+
+    @property
+    def _llm_type(self) -> str:
+        return "slow"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        try:
+            for number in range(self.words):
+                await self.let.acquire()
+                yield ChatGenerationChunk(message=AIMessageChunk(content=f"w{number} "))
+        finally:
+            self.ended += 1
+
+
+@pytest.fixture
+def slow() -> SlowChat:
+    """A model that says a word whenever ``slow.let.release()`` is called."""
+    return SlowChat(let=asyncio.Semaphore(0))
 
 
 async def _serving(server: uvicorn.Server, bound: socket.socket) -> None:

@@ -2,13 +2,9 @@
 a turn ends with the tab that asked."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -20,37 +16,6 @@ TALL = "How tall is the lighthouse?"
 WHY = '[aria-label="Why this answer"]'
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
 KEYS = {"serve": {"keys": "on"}}
-
-
-class SlowChat(BaseChatModel):
-    """Says one word after another, each when it is let."""
-
-    reads_evidence: bool = False
-    context_tokens: int = 8192
-    words: int = 8
-    let: Any = None  #: asyncio.Semaphore
-    ended: int = 0  #: answers that are no longer under way
-
-    @property
-    def _llm_type(self) -> str:
-        return "slow"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        try:
-            for number in range(self.words):
-                await self.let.acquire()
-                yield ChatGenerationChunk(message=AIMessageChunk(content=f"w{number} "))
-        finally:
-            self.ended += 1
-
-
-@pytest.fixture
-def slow() -> SlowChat:
-    """A model that says a word whenever ``slow.let.release()`` is called."""
-    return SlowChat(let=asyncio.Semaphore(0))
 
 
 def token(header: dict[str, str]) -> str:
@@ -188,7 +153,7 @@ async def test_the_budget_of_a_key_holds_on_the_page(serve: Any, browser: Any) -
 
 
 async def test_an_answer_is_shown_as_it_comes_and_can_be_stopped(
-    serve: Any, browser: Any, slow: SlowChat
+    serve: Any, browser: Any, slow: Any
 ) -> None:
     """Each word is on the page before the next is said; Stop frees the model, saves nothing, and
     the same question can be tried again."""
@@ -211,7 +176,7 @@ async def test_an_answer_is_shown_as_it_comes_and_can_be_stopped(
         await page.close()
 
 
-async def test_a_tab_that_leaves_ends_its_turn(serve: Any, browser: Any, slow: SlowChat) -> None:
+async def test_a_tab_that_leaves_ends_its_turn(serve: Any, browser: Any, slow: Any) -> None:
     """When the tab is closed in the middle of an answer, the model and the queue are free."""
     async with serve(writer=slow) as served:
         state = served.server.config.app.inner.state
@@ -226,7 +191,7 @@ async def test_a_tab_that_leaves_ends_its_turn(serve: Any, browser: Any, slow: S
         await until(lambda: slow.ended == 1 and state.admission.running == 0)
 
 
-async def test_too_much_to_do_is_told_in_a_line(serve: Any, browser: Any, slow: SlowChat) -> None:
+async def test_too_much_to_do_is_told_in_a_line(serve: Any, browser: Any, slow: Any) -> None:
     """A turn beyond the queue is sent away with a way to try again."""
     queue = {"turns_at_once": 1, "turns_waiting": 0}
     async with serve(writer=slow, serve=queue) as served:

@@ -2,46 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 TALL = "How tall is the lighthouse?"
-
-
-class SlowChat(BaseChatModel):
-    """Says one word after another, each when it is let."""
-
-    reads_evidence: bool = False
-    context_tokens: int = 8192
-    words: int = 8
-    let: Any = None  #: asyncio.Semaphore
-    ended: int = 0  #: answers that are no longer under way
-
-    @property
-    def _llm_type(self) -> str:
-        return "slow"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        try:
-            for number in range(self.words):
-                await self.let.acquire()
-                yield ChatGenerationChunk(message=AIMessageChunk(content=f"w{number} "))
-        finally:
-            self.ended += 1
-
-
-@pytest.fixture
-def slow() -> SlowChat:
-    """A model that says a word whenever ``slow.let.release()`` is called."""
-    return SlowChat(let=asyncio.Semaphore(0))
 
 
 async def until(what: Any) -> None:
@@ -70,9 +35,7 @@ async def read(lines: Any, wanted: int) -> list[tuple[str, str, dict[str, Any]]]
 ASK = {"text": TALL, "stream": True, "resumable": True}
 
 
-async def test_a_stream_goes_on_behind_the_last_event_that_arrived(
-    serve: Any, slow: SlowChat
-) -> None:
+async def test_a_stream_goes_on_behind_the_last_event_that_arrived(serve: Any, slow: Any) -> None:
     async with serve(writer=slow) as served, serve(writer=slow) as other:
         async with served.client.stream("POST", "/v1/turns", json=ASK) as answer:
             slow.let.release()
@@ -92,7 +55,7 @@ async def test_a_stream_goes_on_behind_the_last_event_that_arrived(
             assert went_on[-1][1] == "done"
 
 
-async def test_a_stream_that_nobody_comes_back_to_is_ended(serve: Any, slow: SlowChat) -> None:
+async def test_a_stream_that_nobody_comes_back_to_is_ended(serve: Any, slow: Any) -> None:
     async with serve(writer=slow, serve={"resume_seconds": 1}) as served:
         async with served.client.stream("POST", "/v1/turns", json=ASK) as answer:
             slow.let.release()
@@ -101,7 +64,7 @@ async def test_a_stream_that_nobody_comes_back_to_is_ended(serve: Any, slow: Slo
 
 
 async def test_a_client_that_leaves_ends_a_turn_that_is_not_resumable(
-    serve: Any, slow: SlowChat
+    serve: Any, slow: Any
 ) -> None:
     ask = {**ASK, "resumable": False}
     async with serve(writer=slow) as served:
@@ -113,7 +76,7 @@ async def test_a_client_that_leaves_ends_a_turn_that_is_not_resumable(
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_a_resumable_turn_can_be_ended_from_any_process(
-    serve: Any, slow: SlowChat, elsewhere: bool
+    serve: Any, slow: Any, elsewhere: bool
 ) -> None:
     async with serve(writer=slow) as served, serve(writer=slow) as other:
         async with served.client.stream("POST", "/v1/turns", json=ASK) as answer:
@@ -127,7 +90,7 @@ async def test_a_resumable_turn_can_be_ended_from_any_process(
         await until(lambda: slow.ended)
 
 
-async def test_a_stream_belongs_to_its_tenant(serve: Any, slow: SlowChat) -> None:
+async def test_a_stream_belongs_to_its_tenant(serve: Any, slow: Any) -> None:
     async with serve(writer=slow, serve={"keys": "on"}) as served:
         anna, bert = await served.key("anna"), await served.key("bert")
         async with served.client.stream("POST", "/v1/turns", json=ASK, headers=anna) as answer:
