@@ -55,7 +55,8 @@ class Outcome:
 class _Child:
     """One child process and the deadline of what it is doing."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.process: subprocess.Popen[str] | None = None
         self.deadline: float | None = None
         self.began = 0.0
@@ -67,7 +68,7 @@ class _Child:
             self.overran = False
             self.began = 0.0
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "retrievers.ingest.worker"],
+                [sys.executable, "-P", "-m", "retrievers.ingest.worker", os.fspath(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -135,11 +136,13 @@ class Pool:
         ``on_progress`` is called from other threads. At most twice as many outcomes wait as there
         are workers, so that a slow taker is not buried in parsed files.
         """
+        if self._folder is None:
+            raise RuntimeError("the pool is not open; use it in a with statement")
         todo = list(reversed(list(jobs)))
         lock = threading.Lock()
         ready: queue.Queue[Outcome | None] = queue.Queue(maxsize=2 * self.workers)
         count = min(self.workers, len(todo))
-        self._children = [_Child() for _ in range(count)]
+        self._children = [_Child(self._folder) for _ in range(count)]
 
         def serve(child: _Child) -> None:
             try:
@@ -201,9 +204,7 @@ class Pool:
         self, child: _Child, job: Job, on_progress: Callable[[Job, int, int], None] | None
     ) -> Outcome | None:
         """Have one file parsed; ``None`` when the pool was stopped over it."""
-        if self._folder is None:
-            raise RuntimeError("the pool is not open; use it in a with statement")
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        folder = Path(tempfile.mkdtemp(dir=child.folder))
         began = time.monotonic()
         message = {
             "id": job.key,

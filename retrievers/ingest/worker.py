@@ -6,6 +6,7 @@ it). Documents and pictures are written as files into the folder that the job na
 own memory, processor time and file sizes, and ends as soon as its parent is gone.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -19,25 +20,33 @@ LOOK_SIDE = 448  # pixels of the small copies that the parent encodes
 
 
 def main() -> None:
-    """Read jobs until standard input ends."""
+    """Read jobs until standard input ends; the argument is the folder that the pool made."""
     _one_thread()
     out = _own_output()
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
-    _say(out, {"type": "ready", "pid": os.getpid()})
-    while True:
-        _work(json.loads(jobs.get()), out)
+    pool = Path(sys.argv[1])
+    listener = threading.Thread(target=_listen, args=(jobs, pool), daemon=True)
+    listener.start()
+    try:
+        _say(out, {"type": "ready", "pid": os.getpid()})
+        while True:
+            _work(json.loads(jobs.get()), out)
+    except BrokenPipeError:  # the parent is gone
+        listener.join()  # which tidies up, and ends this process
 
 
-def _listen(jobs: "queue.SimpleQueue[str]") -> None:
-    """Pass jobs on; when the parent closes the pipe, or dies, so does this process, at once."""
-    folder = ""
+def _listen(jobs: "queue.SimpleQueue[str]", pool: Path) -> None:
+    """Pass jobs on; when the parent closes the pipe, or dies, so does this process, at once.
+
+    A parent that was killed has left its folder behind: the first child that gets to rename it
+    removes it, and what other children are still writing no longer finds its way there.
+    """
     for line in sys.stdin:
-        folder = str(json.loads(line)["folder"])
         jobs.put(line)
-    pool = Path(folder).parent
-    if pool.name.startswith("bifocal-ingest-"):  # a parent that was killed has left it behind
-        shutil.rmtree(pool, ignore_errors=True)
+    gone = pool.with_name(f"{pool.name}-gone")
+    with contextlib.suppress(OSError):
+        pool.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
     os._exit(0)
 
 
@@ -121,11 +130,8 @@ def _limit(options: Any) -> None:
 
 
 def _say(out: TextIO, message: dict[str, Any]) -> None:
-    try:
-        out.write(json.dumps(message) + "\n")
-        out.flush()
-    except OSError:  # the parent is gone
-        os._exit(0)
+    out.write(json.dumps(message) + "\n")
+    out.flush()
 
 
 if __name__ == "__main__":
