@@ -135,7 +135,7 @@ def _with_keys(library: Path | None, work: "Callable[[KeyStore], Awaitable[T]]")
     import asyncio
 
     from bot.service.keys import KeyStore
-    from bot.service.shared_redis import SharedRedis
+    from bot.service.stores.shared_redis import SharedRedis
     from bot.settings import Settings
     from retrievers.library import Library
 

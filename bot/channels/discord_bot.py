@@ -27,8 +27,8 @@ from bot.channels.settings import DiscordSettings
 from bot.channels.working import Turns, Worker
 from bot.errors import SettingsError
 from bot.service import logs
-from bot.service.feedback_store import Feedback
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.feedback import Feedback
+from bot.service.stores.shared_redis import SharedRedis
 
 LONGEST = 60.0  #: seconds between two attempts to reach Discord
 PORTAL = "https://discord.com/developers/applications"

@@ -8,7 +8,7 @@ import discord
 from bot.channels.backend import Libraries
 from bot.channels.final import evidence_lines, footnotes, stored_answer
 from bot.channels.working import Turns
-from bot.service.feedback_store import Feedback, Full, Said
+from bot.service.stores.feedback import Feedback, Full, Said
 from memory.errors import ConversationNotFound
 
 

@@ -38,8 +38,8 @@ from bot.channels.slack_work import People, SlackWork
 from bot.channels.working import Turns, Worker
 from bot.errors import SettingsError
 from bot.service import logs
-from bot.service.feedback_store import Feedback
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.feedback import Feedback
+from bot.service.stores.shared_redis import SharedRedis
 from bot.settings import Settings
 
 RETRIES = 7  #: of a call, each after twice the time: two minutes altogether

@@ -26,7 +26,7 @@ from bot.channels.slack_threads import Threads
 from bot.channels.working import Turns, Worker
 from bot.errors import KNOWN_ERRORS
 from bot.service import logs
-from bot.service.feedback_store import Feedback, Full, Said
+from bot.service.stores.feedback import Feedback, Full, Said
 from memory.errors import ConversationNotFound
 
 #: What is suggested to whoever opens the bot's messages

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from bot.channels.backend import OpenLibrary
 from bot.service.problems import Problem
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from bot.settings import Settings
 
 if TYPE_CHECKING:

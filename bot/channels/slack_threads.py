@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from bot.channels.working import MOST_KEPT
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.records import encode_name
 
 MOST = 1000  #: conversations of one person in one channel that are remembered

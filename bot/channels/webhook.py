@@ -25,7 +25,7 @@ from bot.channels.working import Turns, Worker
 from bot.errors import KNOWN_ERRORS
 from bot.service.bodies import checked
 from bot.service.problems import Problem, invalid
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import TurnNotFound
 
 router = APIRouter(tags=["webhook"])

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from bot.channels.inbox import Inbox, Taken
 from bot.service import logs
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable
 from memory.records import encode_name
 

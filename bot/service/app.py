@@ -3,12 +3,12 @@
 The one place that knows every part. A route finds what it needs in ``request.app.state``:
 
 - ``bots``       a bot for each tenant and library        bot/service/bots.py
-- ``redis``      the Redis that all processes share       bot/service/shared_redis.py
+- ``redis``      the Redis that all processes share       bot/service/stores/shared_redis.py
 - ``keys``       who a key belongs to; None: keys are off bot/service/keys.py
 - ``limiter``    rates and budgets of keys; None likewise bot/service/limiting.py
 - ``admission``  the bounded queue before the turns       bot/service/admission.py
-- ``uploads``    pictures sent before their turns         bot/service/uploads.py
-- ``feedback``   what was said of answers                 bot/service/feedback_store.py
+- ``uploads``    pictures sent before their turns         bot/service/stores/uploads.py
+- ``feedback``   what was said of answers                 bot/service/stores/feedback.py
 - ``jobs``       the taking in of uploaded files        bot/service/jobs.py
 - ``drawing``    how many pictures are drawn at once
 - ``webhook``    the webhook, if it is set              bot/channels/webhook.py
@@ -55,7 +55,6 @@ from bot.service.bodies import of_validation
 from bot.service.bots import Bots
 from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
 from bot.service.feedback import FeedbackGiven
-from bot.service.feedback_store import Feedback
 from bot.service.fetching import PictureFetcher
 from bot.service.jobs import Jobs
 from bot.service.keys import KeyStore
@@ -68,11 +67,12 @@ from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
 from bot.service.resuming import Streams
 from bot.service.schema import TurnAsked
-from bot.service.shared_redis import SharedRedis
 from bot.service.stopping import stops_with
+from bot.service.stores.feedback import Feedback
+from bot.service.stores.shared_redis import SharedRedis
+from bot.service.stores.uploads import Uploads
 from bot.service.streams import ClientGone
 from bot.service.traces import Traces
-from bot.service.uploads import Uploads
 from bot.settings import Settings
 
 ROUTERS = (

@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from bot.service.bodies import read_json
 from bot.service.conversations import history_of
-from bot.service.feedback_store import Feedback, Full, Said
 from bot.service.problems import Problem, not_found
 from bot.service.replies import Json
 from bot.service.requests import Who
 from bot.service.schema import Name, Strict, body, example
+from bot.service.stores.feedback import Feedback, Full, Said
 from bot.service.turns import PROBLEMS
 
 router = APIRouter(tags=["feedback"])

@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from bot.service.job_state import JobState
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 DAY = 86_400
 LEASE = 20.0  #: seconds for which a sign of life and a lease hold

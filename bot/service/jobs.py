@@ -18,8 +18,8 @@ from bot.errors import KNOWN_ERRORS
 from bot.service.job_state import JobState
 from bot.service.job_store import STOPPED, JobStore
 from bot.service.problems import problem_of
-from bot.service.shared_redis import SharedRedis
 from bot.service.stopping import Stopping
+from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable
 from retrievers.encoders import Encoder
 from retrievers.ingest.pipeline import IngestEvent, Ingestor, Report

@@ -31,7 +31,7 @@ from redis import exceptions as rx
 from bot.errors import AccessError
 from bot.service.access import Access
 from bot.service.limiting import read_rate
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable
 
 KEYS = "bifocal:{keys}"

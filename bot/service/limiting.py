@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 
 from bot.errors import AccessError
 from bot.service.access import Access
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 PREFIX = "bifocal:limits"
 RATE = "120/minute"  #: of a key that has none of its own

@@ -173,7 +173,7 @@ def _is_empty(folder: Path) -> bool:
 async def _no_key(settings: Settings) -> bool:
     """Tell whether no API key was ever made."""
     from bot.service.keys import KeyStore
-    from bot.service.shared_redis import SharedRedis
+    from bot.service.stores.shared_redis import SharedRedis
 
     try:
         async with await SharedRedis.of(settings) as redis:

@@ -17,7 +17,7 @@ from bot.cli import app
 from bot.errors import KNOWN_ERRORS
 from bot.service.access import Access
 from bot.service.keys import KEYS, KeyStore
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from retrievers.library import Library
 

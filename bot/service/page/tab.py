@@ -16,13 +16,13 @@ from bot.events import Answer, Event
 from bot.sent import SentPicture
 from bot.service.access import Access
 from bot.service.bots import DEFAULT
-from bot.service.feedback_store import Feedback, Full, Said
 from bot.service.names import LibraryNames
 from bot.service.page.drawing import drawn
 from bot.service.page.sessions import Sessions
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.requests import within
 from bot.service.served_bot import ServedBot, stored_answer
+from bot.service.stores.feedback import Feedback, Full, Said
 from bot.service.streams import held
 from memory.messages import Conversation, Summary, Turn
 from memory.redis_history import RedisHistory

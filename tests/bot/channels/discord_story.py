@@ -13,7 +13,7 @@ from bot import AsyncChatBot
 from bot.channels.backend import Libraries
 from bot.channels.discord_bot import DiscordChannel
 from bot.channels.settings import DiscordSettings
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 LIGHTHOUSE = "How tall is the lighthouse?"
 

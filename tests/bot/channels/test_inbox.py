@@ -9,7 +9,7 @@ import pytest
 
 from bot.channels.inbox import Inbox
 from bot.channels.working import TRIES, InOrder, Turns, Worker
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryUnavailable
 

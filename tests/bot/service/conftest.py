@@ -27,7 +27,7 @@ from bot.service.app import create_app
 from bot.service.keys import KeyStore
 from bot.service.openai_errors import PATHS
 from bot.service.run import configured
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 Serve = Callable[..., "AbstractAsyncContextManager[Served]"]
 

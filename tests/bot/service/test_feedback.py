@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 TALL = "How tall is the lighthouse?"
 

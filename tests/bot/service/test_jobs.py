@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 GRACE = 5.0
 

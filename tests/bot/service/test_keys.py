@@ -23,7 +23,7 @@ from redis import Redis
 from bot.errors import AccessError
 from bot.service.keys import KEYS, MEMORY, MOST, NOTED, USED, KeyStore, Record
 from bot.service.limiting import Limiter
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryUnavailable
 

@@ -14,7 +14,7 @@ from redis import Redis
 from bot.errors import AccessError
 from bot.service.access import OPEN, Access
 from bot.service.limiting import Limiter, read_rate
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryUnavailable
 
@@ -24,7 +24,7 @@ HITS = """
 import asyncio, sys
 from bot.service.access import Access
 from bot.service.limiting import Limiter
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 async def main(url, which):
     access = Access("abcd1234", "phone", "default", frozenset(), frozenset(), "50/day", 50)

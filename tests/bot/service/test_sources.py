@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 NOTE = b"# Harbour\n\nThe harbour master of Pellworm is Wilma Feddersen.\n"
 WHO = "Who is the harbour master of Pellworm?"

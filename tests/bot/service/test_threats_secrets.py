@@ -21,7 +21,7 @@ from PIL import Image
 
 from bot import Settings
 from bot.service.keys import KeyStore
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from bot.service.traces import Traces
 from memory.redis_server import find_server
 

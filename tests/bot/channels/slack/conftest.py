@@ -30,7 +30,7 @@ from bot.channels.working import Worker
 from bot.service.app import create_app
 from bot.service.bots import LibraryNotFound
 from bot.service.run import configured
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_server import find_server
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_history import RedisHistory
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from bot.channels.slack import SlackChannel, manifest, scopes
 from bot.channels.slack_events import Note, note_of, words
 from bot.cli import app
 from bot.errors import SettingsError
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 if TYPE_CHECKING:
     from slack_double import SlackDouble

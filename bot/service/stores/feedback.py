@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.records import conversation_key, decode_name, encode_name
 
 MOST = 5000  #: kept of one conversation

@@ -6,7 +6,7 @@ twice is stored once. Knows nothing of HTTP.
 
 from redis.asyncio import Redis
 
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 
 KEPT = 3600  #: seconds
 
