@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bot.service.keys import KeyInfo, KeyStore
+    from bot.service.access.keys import KeyInfo, KeyStore
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def add(
     reads = ["*"] if read is None and write is None else read or []
 
     async def work(store: "KeyStore") -> "tuple[KeyInfo, str]":
-        from bot.service.keys import KeyInfo
+        from bot.service.access.keys import KeyInfo
 
         access, token = await store.add(
             name,
@@ -134,7 +134,7 @@ def _with_keys(library: Path | None, work: "Callable[[KeyStore], Awaitable[T]]")
     """Run one asynchronous call against the keys in the Redis of the settings."""
     import asyncio
 
-    from bot.service.keys import KeyStore
+    from bot.service.access.keys import KeyStore
     from bot.service.stores.shared_redis import SharedRedis
     from bot.settings import Settings
     from retrievers.library import Library

@@ -4,8 +4,8 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 
 - ``bots``       a bot for each tenant and library        bot/service/bots.py
 - ``redis``      the Redis that all processes share       bot/service/stores/shared_redis.py
-- ``keys``       who a key belongs to; None: keys are off bot/service/keys.py
-- ``limiter``    rates and budgets of keys; None likewise bot/service/limiting.py
+- ``keys``       who a key belongs to; None: keys are off bot/service/access/keys.py
+- ``limiter``    rates and budgets of keys; None likewise bot/service/access/limiting.py
 - ``admission``  the bounded queue before the turns       bot/service/admission.py
 - ``uploads``    pictures sent before their turns         bot/service/stores/uploads.py
 - ``feedback``   what was said of answers                 bot/service/stores/feedback.py
@@ -50,6 +50,8 @@ from bot.service import (
     sources,
     turns,
 )
+from bot.service.access.keys import KeyStore
+from bot.service.access.limiting import Limiter
 from bot.service.admission import Admission
 from bot.service.bodies import of_validation
 from bot.service.bots import Bots
@@ -57,9 +59,7 @@ from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, Re
 from bot.service.feedback import FeedbackGiven
 from bot.service.fetching import PictureFetcher
 from bot.service.jobs import Jobs
-from bot.service.keys import KeyStore
 from bot.service.library_schema import LibraryAsked
-from bot.service.limiting import Limiter
 from bot.service.openai_errors import told
 from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.page import mounting

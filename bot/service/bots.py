@@ -12,7 +12,7 @@ from pathlib import Path
 from bot.build import Engines, Shelf, assemble, load_engines, load_prompts, open_history, open_shelf
 from bot.compose import Prompts
 from bot.errors import AccessError
-from bot.service.access import check_name
+from bot.service.access.rights import check_name
 from bot.service.names import LibraryNames
 from bot.service.served_bot import ServedBot
 from bot.settings import Settings

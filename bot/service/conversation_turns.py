@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from bot.edits import answer_in
 from bot.events import Event
-from bot.service.access import Access
+from bot.service.access.rights import Access
 from bot.service.bodies import checked, read_json
 from bot.service.bots import DEFAULT
 from bot.service.conversation_schema import AgainAsked, EditAsked

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bot.service.access import Access
+from bot.service.access.rights import Access
 from bot.service.jobs import Jobs
 from bot.service.library_schema import JobOut
 from bot.service.problems import not_found

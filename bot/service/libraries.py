@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bot.service.access import Access
+from bot.service.access.rights import Access
 from bot.service.bodies import read_json
 from bot.service.library_schema import (
     Kind,

@@ -16,7 +16,7 @@ from bot.compose import Prompts, estimate_tokens
 from bot.errors import BifocalError, TurnError
 from bot.events import Event
 from bot.notes import quote
-from bot.service.access import Access
+from bot.service.access.rights import Access
 from bot.service.bots import DEFAULT, Bots, LibraryNotFound
 from bot.service.given_history import GivenHistory, GivenTurn
 from bot.service.openai_answers import without_footnotes

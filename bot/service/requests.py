@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bot.service.access import OPEN, Access
+from bot.service.access.rights import OPEN, Access
 from bot.service.intake import Intake
 from bot.service.logs import REQUEST
 from bot.service.openai_errors import told

@@ -172,7 +172,7 @@ def _is_empty(folder: Path) -> bool:
 
 async def _no_key(settings: Settings) -> bool:
     """Tell whether no API key was ever made."""
-    from bot.service.keys import KeyStore
+    from bot.service.access.keys import KeyStore
     from bot.service.stores.shared_redis import SharedRedis
 
     try:

@@ -13,7 +13,7 @@ from bot.chatbot import AsyncChatBot
 from bot.edits import answer_in
 from bot.events import Event
 from bot.sent import SentPicture
-from bot.service.access import Access
+from bot.service.access.rights import Access
 from bot.service.bodies import File, from_base64, read_either
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.requests import Who, within

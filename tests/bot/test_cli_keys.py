@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from bot.cli import app
 from bot.errors import KNOWN_ERRORS
-from bot.service.access import Access
-from bot.service.keys import KEYS, KeyStore
+from bot.service.access.keys import KEYS, KeyStore
+from bot.service.access.rights import Access
 from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from retrievers.library import Library

@@ -15,7 +15,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from bot.service.access import OPEN, Access
+from bot.service.access.rights import OPEN, Access
 
 COOKIE = "bifocal_session"
 HOURS = 12

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from bot.events import Answer, Event
 from bot.sent import SentPicture
-from bot.service.access import Access
+from bot.service.access.rights import Access
 from bot.service.bots import DEFAULT
 from bot.service.names import LibraryNames
 from bot.service.page.drawing import drawn

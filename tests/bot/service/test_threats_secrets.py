@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from PIL import Image
 
 from bot import Settings
-from bot.service.keys import KeyStore
+from bot.service.access.keys import KeyStore
 from bot.service.stores.shared_redis import SharedRedis
 from bot.service.traces import Traces
 from memory.redis_server import find_server

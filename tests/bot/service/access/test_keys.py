@@ -21,8 +21,8 @@ import pytest
 from redis import Redis
 
 from bot.errors import AccessError
-from bot.service.keys import KEYS, MEMORY, MOST, NOTED, USED, KeyStore, Record
-from bot.service.limiting import Limiter
+from bot.service.access.keys import KEYS, MEMORY, MOST, NOTED, USED, KeyStore, Record
+from bot.service.access.limiting import Limiter
 from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryUnavailable
@@ -80,7 +80,7 @@ async def store(redis: SharedRedis, clock: Clock) -> AsyncIterator[KeyStore]:
 @pytest.fixture(scope="module")
 def starters() -> ModuleType:
     """The module that starts servers, clusters and Sentinels for the tests of memory/."""
-    path = Path(__file__).parents[2] / "memory" / "conftest.py"
+    path = Path(__file__).parents[3] / "memory" / "conftest.py"
     spec = importlib.util.spec_from_file_location("redis_starters", path)
     assert spec is not None
     assert spec.loader is not None

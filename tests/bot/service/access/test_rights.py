@@ -3,7 +3,7 @@
 import pytest
 
 from bot.errors import AccessError
-from bot.service.access import MOST_TURNS, OPEN, Access, check_name
+from bot.service.access.rights import MOST_TURNS, OPEN, Access, check_name
 
 
 def access(read: set[str], write: set[str]) -> Access:

@@ -29,8 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis import exceptions as rx
 
 from bot.errors import AccessError
-from bot.service.access import Access
-from bot.service.limiting import read_rate
+from bot.service.access.limiting import read_rate
+from bot.service.access.rights import Access
 from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable
 

@@ -12,18 +12,18 @@ import pytest
 from redis import Redis
 
 from bot.errors import AccessError
-from bot.service.access import OPEN, Access
-from bot.service.limiting import Limiter, read_rate
+from bot.service.access.limiting import Limiter, read_rate
+from bot.service.access.rights import OPEN, Access
 from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryUnavailable
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 HITS = """
 import asyncio, sys
-from bot.service.access import Access
-from bot.service.limiting import Limiter
+from bot.service.access.rights import Access
+from bot.service.access.limiting import Limiter
 from bot.service.stores.shared_redis import SharedRedis
 
 async def main(url, which):

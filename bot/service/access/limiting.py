@@ -22,7 +22,7 @@ from limits.aio.strategies import (
 from redis.asyncio import Redis
 
 from bot.errors import AccessError
-from bot.service.access import Access
+from bot.service.access.rights import Access
 from bot.service.stores.shared_redis import SharedRedis
 
 PREFIX = "bifocal:limits"
