@@ -82,7 +82,7 @@ async def open_here(settings: Settings) -> AsyncIterator[OpenLibrary]:
 
     Raises one of ``bot.errors.KNOWN_ERRORS``, in one line.
     """
-    from bot.service.bots import Bots
+    from bot.service.served.bots import Bots
 
     async with Bots.open(settings) as bots:
 

@@ -2,7 +2,7 @@
 
 The one place that knows every part. A route finds what it needs in ``request.app.state``:
 
-- ``bots``       a bot for each tenant and library        bot/service/bots.py
+- ``bots``       a bot for each tenant and library        bot/service/served/bots.py
 - ``redis``      the Redis that all processes share       bot/service/stores/shared_redis.py
 - ``keys``       who a key belongs to; None: keys are off bot/service/access/keys.py
 - ``limiter``    rates and budgets of keys; None likewise bot/service/access/limiting.py
@@ -54,7 +54,6 @@ from bot.service.access.keys import KeyStore
 from bot.service.access.limiting import Limiter
 from bot.service.admission import Admission
 from bot.service.bodies import of_validation
-from bot.service.bots import Bots
 from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
 from bot.service.feedback import FeedbackGiven
 from bot.service.fetching import PictureFetcher
@@ -67,6 +66,7 @@ from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
 from bot.service.resuming import Streams
 from bot.service.schema import TurnAsked
+from bot.service.served.bots import Bots
 from bot.service.stopping import stops_with
 from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis

@@ -25,12 +25,12 @@ from bot.record import answer_again
 from bot.service.bodies import media_type
 from bot.service.conversation_schema import CarriedOut
 from bot.service.conversations import C, found, history_of, names_for
-from bot.service.names import Names
 from bot.service.problems import Problem, invalid
 from bot.service.replies import Json
 from bot.service.requests import Who
 from bot.service.segments import SegmentRoute, segment
-from bot.service.served_bot import shown_turn
+from bot.service.served.bot import shown_turn
+from bot.service.served.names import Names
 from bot.service.turns import PROBLEMS
 from memory.archive import export_conversation, import_conversation
 from memory.errors import ArchiveRefused

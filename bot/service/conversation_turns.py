@@ -14,7 +14,6 @@ from bot.edits import answer_in
 from bot.events import Event
 from bot.service.access.rights import Access
 from bot.service.bodies import checked, read_json
-from bot.service.bots import DEFAULT
 from bot.service.conversation_schema import AgainAsked, EditAsked
 from bot.service.conversations import C, history_of, names_for, own_bot
 from bot.service.problems import Problem, invalid
@@ -22,7 +21,8 @@ from bot.service.replies import Json
 from bot.service.requests import Who, within
 from bot.service.schema import AnswerOut, LibraryName, body
 from bot.service.segments import SegmentRoute
-from bot.service.served_bot import stored_answer
+from bot.service.served.bot import stored_answer
+from bot.service.served.bots import DEFAULT
 from bot.service.streams import EventStream, held, unless_gone
 from bot.service.turns import EVENTS, PROBLEMS, bot_for, frames_of
 

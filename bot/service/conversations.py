@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from bot.service.access.rights import Access
 from bot.service.bodies import read_json
-from bot.service.bots import DEFAULT
 from bot.service.conversation_schema import (
     CarriedOut,
     ConversationOut,
@@ -23,14 +22,15 @@ from bot.service.conversation_schema import (
     RenameAsked,
     SearchOut,
 )
-from bot.service.names import Names
 from bot.service.pictures import PICTURE, picture_response
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.replies import Json
 from bot.service.requests import Who
 from bot.service.schema import body
 from bot.service.segments import SegmentRoute, segment
-from bot.service.served_bot import ServedBot, shown_turn
+from bot.service.served.bot import ServedBot, shown_turn
+from bot.service.served.bots import DEFAULT
+from bot.service.served.names import Names
 from bot.service.stores.feedback import Feedback
 from bot.service.turns import PROBLEMS
 from memory.errors import HistoryError

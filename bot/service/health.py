@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from bot.errors import KNOWN_ERRORS
-from bot.service.bots import DEFAULT
+from bot.service.served.bots import DEFAULT
 
 router = APIRouter(tags=["health"])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.service.names import Names
+from bot.service.served.names import Names
 from retrievers.ingest.pipeline import IngestEvent, Report
 
 BESIDE = "taken as words about the picture of the same name"

@@ -22,11 +22,11 @@ from bot.service.library_schema import (
     WordsFoundOut,
     WordsFoundPage,
 )
-from bot.service.names import LibraryNames, Names
 from bot.service.pictures import PICTURE, picture_response
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.requests import Who
 from bot.service.schema import body
+from bot.service.served.names import LibraryNames, Names
 from bot.service.turns import PROBLEMS
 from bot.show import picture_of
 from retrievers.errors import LibraryError, PictureRefused

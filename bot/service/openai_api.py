@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse, Response
 from bot.edits import answer_in
 from bot.events import Event
 from bot.service.bodies import read_json
-from bot.service.bots import Bots
 from bot.service.openai_answers import ChunkStream, Telling
 from bot.service.openai_asking import ALIAS, bot_of, no_model, read_asking
 from bot.service.openai_embeddings import embedded, encoders
@@ -31,6 +30,7 @@ from bot.service.openai_schema import (
 from bot.service.requests import Who, within
 from bot.service.schema import body
 from bot.service.seen import Seen
+from bot.service.served.bots import Bots
 from bot.service.streams import held, unless_gone
 from bot.service.turns import PROBLEMS, Key
 from retrievers.library_schema import FILE

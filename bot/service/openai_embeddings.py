@@ -7,7 +7,6 @@ import asyncio
 import base64
 
 from bot.compose import estimate_tokens
-from bot.service.bots import Bots
 from bot.service.openai_schema import (
     Embedding,
     EmbeddingRequest,
@@ -15,6 +14,7 @@ from bot.service.openai_schema import (
     EmbeddingUsage,
 )
 from bot.service.problems import invalid
+from bot.service.served.bots import Bots
 from retrievers.encoders import Encoder
 from retrievers.evidence import Vectors
 

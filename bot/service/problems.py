@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from bot.errors import KNOWN_ERRORS, ModelBusy, ModelError, TurnError
-from bot.service.bots import LibraryNotFound
+from bot.service.served.bots import LibraryNotFound
 from memory import errors as history
 from retrievers.errors import PictureRefused, RetrievalError, SourceRefused
 

@@ -17,11 +17,11 @@ from bot.service.bodies import FILES, media_type
 from bot.service.jobs import Jobs, TooMany
 from bot.service.libraries import library_of
 from bot.service.library_schema import JobOut, SourceOut, SourcesOut
-from bot.service.names import UPLOADS, LibraryNames, Names
 from bot.service.problems import Problem, invalid, not_found
 from bot.service.replies import Json
 from bot.service.requests import Who
 from bot.service.segments import SegmentRoute
+from bot.service.served.names import UPLOADS, LibraryNames, Names
 from bot.service.turns import PROBLEMS
 from bot.service.upload_files import clean_name, keep
 from retrievers.errors import LibraryError

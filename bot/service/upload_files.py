@@ -13,8 +13,8 @@ from pathlib import Path
 
 from starlette.datastructures import UploadFile
 
-from bot.service.names import UPLOADS
 from bot.service.problems import invalid
+from bot.service.served.names import UPLOADS
 from retrievers.ingest.kinds import kind_of_name, known
 
 LONGEST = 200  #: bytes of a name

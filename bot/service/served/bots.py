@@ -13,8 +13,8 @@ from bot.build import Engines, Shelf, assemble, load_engines, load_prompts, open
 from bot.compose import Prompts
 from bot.errors import AccessError
 from bot.service.access.rights import check_name
-from bot.service.names import LibraryNames
-from bot.service.served_bot import ServedBot
+from bot.service.served.bot import ServedBot
+from bot.service.served.names import LibraryNames
 from bot.settings import Settings
 from memory.redis_history import RedisHistory
 from retrievers.errors import LibraryError

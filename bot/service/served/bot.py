@@ -23,7 +23,7 @@ from bot.events import (
     Token,
 )
 from bot.record import answer_again
-from bot.service.names import LibraryNames, Names, model_name
+from bot.service.served.names import LibraryNames, Names, model_name
 from memory.messages import Turn
 from retrievers.evidence import Evidence
 

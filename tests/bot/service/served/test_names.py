@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bot.events import Answer, Citation
-from bot.service.names import Names, model_name
-from bot.service.served_bot import shown_answer, shown_turn
+from bot.service.served.bot import shown_answer, shown_turn
+from bot.service.served.names import Names, model_name
 from memory.messages import Message, Turn
 
 FOLDER = Path("/srv/secret/library")

@@ -1,0 +1,1 @@
+"""The bots that the service has, and what they call things outside of this machine."""
