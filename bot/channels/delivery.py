@@ -20,7 +20,7 @@ from bot.errors import KNOWN_ERRORS
 from bot.events import Answer, Done, Event, Token
 from bot.sent import SentPicture
 from bot.service import logs
-from bot.service.problems import problem_of
+from bot.service.http.problems import problem_of
 from memory.errors import HistoryUnavailable
 
 __all__ = [

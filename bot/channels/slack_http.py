@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.channels.backend import OpenLibrary
-from bot.service.problems import Problem
+from bot.service.http.problems import Problem
 from bot.service.stores.shared_redis import SharedRedis
 from bot.settings import Settings
 

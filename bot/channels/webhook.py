@@ -23,8 +23,8 @@ from bot.channels.settings import WebhookSettings
 from bot.channels.webhook_message import Message, authentic, signed, told_of
 from bot.channels.working import Turns, Worker
 from bot.errors import KNOWN_ERRORS
-from bot.service.bodies import checked
-from bot.service.problems import Problem, invalid
+from bot.service.http.bodies import checked
+from bot.service.http.problems import Problem, invalid
 from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import TurnNotFound
 

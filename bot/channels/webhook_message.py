@@ -15,8 +15,8 @@ from starlette.requests import Request
 
 from bot.channels.delivery import Final
 from bot.sent import SentPicture
-from bot.service.bodies import from_base64
-from bot.service.problems import Problem
+from bot.service.http.bodies import from_base64
+from bot.service.http.problems import Problem
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 TOLERANCE = 300  #: seconds that a signature's time may differ from ours

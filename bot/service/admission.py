@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from bot.service.problems import Problem
+from bot.service.http.problems import Problem
 from bot.service.stopping import Stopping
 
 

@@ -53,17 +53,17 @@ from bot.service import (
 from bot.service.access.keys import KeyStore
 from bot.service.access.limiting import Limiter
 from bot.service.admission import Admission
-from bot.service.bodies import of_validation
 from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
 from bot.service.feedback import FeedbackGiven
 from bot.service.fetching import PictureFetcher
+from bot.service.http.bodies import of_validation
+from bot.service.http.openai_errors import told
+from bot.service.http.problems import Problem, not_found, problem_of
+from bot.service.http.requests import Gate
 from bot.service.jobs import Jobs
 from bot.service.library_schema import LibraryAsked
-from bot.service.openai_errors import told
 from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.page import mounting
-from bot.service.problems import Problem, not_found, problem_of
-from bot.service.requests import Gate
 from bot.service.resuming import Streams
 from bot.service.schema import TurnAsked
 from bot.service.served.bots import Bots

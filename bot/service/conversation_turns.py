@@ -13,14 +13,14 @@ from starlette.responses import Response
 from bot.edits import answer_in
 from bot.events import Event
 from bot.service.access.rights import Access
-from bot.service.bodies import checked, read_json
 from bot.service.conversation_schema import AgainAsked, EditAsked
 from bot.service.conversations import C, history_of, names_for, own_bot
-from bot.service.problems import Problem, invalid
-from bot.service.replies import Json
-from bot.service.requests import Who, within
+from bot.service.http.bodies import checked, read_json
+from bot.service.http.problems import Problem, invalid
+from bot.service.http.replies import Json
+from bot.service.http.requests import Who, within
+from bot.service.http.segments import SegmentRoute
 from bot.service.schema import AnswerOut, LibraryName, body
-from bot.service.segments import SegmentRoute
 from bot.service.served.bot import stored_answer
 from bot.service.served.bots import DEFAULT
 from bot.service.streams import EventStream, held, unless_gone

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.access.rights import Access
-from bot.service.bodies import read_json
 from bot.service.conversation_schema import (
     CarriedOut,
     ConversationOut,
@@ -22,12 +21,13 @@ from bot.service.conversation_schema import (
     RenameAsked,
     SearchOut,
 )
+from bot.service.http.bodies import read_json
+from bot.service.http.problems import Problem, invalid, not_found
+from bot.service.http.replies import Json
+from bot.service.http.requests import Who
+from bot.service.http.segments import SegmentRoute, segment
 from bot.service.pictures import PICTURE, picture_response
-from bot.service.problems import Problem, invalid, not_found
-from bot.service.replies import Json
-from bot.service.requests import Who
 from bot.service.schema import body
-from bot.service.segments import SegmentRoute, segment
 from bot.service.served.bot import ServedBot, shown_turn
 from bot.service.served.bots import DEFAULT
 from bot.service.served.names import Names

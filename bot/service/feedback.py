@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bot.service.bodies import read_json
 from bot.service.conversations import history_of
-from bot.service.problems import Problem, not_found
-from bot.service.replies import Json
-from bot.service.requests import Who
+from bot.service.http.bodies import read_json
+from bot.service.http.problems import Problem, not_found
+from bot.service.http.replies import Json
+from bot.service.http.requests import Who
 from bot.service.schema import Name, Strict, body, example
 from bot.service.stores.feedback import Feedback, Full, Said
 from bot.service.turns import PROBLEMS

@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.access.rights import Access
+from bot.service.http.problems import not_found
+from bot.service.http.replies import Json
+from bot.service.http.requests import Who
 from bot.service.jobs import Jobs
 from bot.service.library_schema import JobOut
-from bot.service.problems import not_found
-from bot.service.replies import Json
-from bot.service.requests import Who
 from bot.service.streams import EventStream, frame
 from bot.service.turns import PROBLEMS
 

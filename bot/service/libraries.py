@@ -12,7 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.access.rights import Access
-from bot.service.bodies import read_json
+from bot.service.http.bodies import read_json
+from bot.service.http.problems import Problem, invalid, not_found
+from bot.service.http.requests import Who
 from bot.service.library_schema import (
     Kind,
     LibrariesOut,
@@ -23,8 +25,6 @@ from bot.service.library_schema import (
     WordsFoundPage,
 )
 from bot.service.pictures import PICTURE, picture_response
-from bot.service.problems import Problem, invalid, not_found
-from bot.service.requests import Who
 from bot.service.schema import body
 from bot.service.served.names import LibraryNames, Names
 from bot.service.turns import PROBLEMS

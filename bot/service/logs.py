@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.errors import KNOWN_ERRORS
-from bot.service.problems import Problem
+from bot.service.http.problems import Problem
 
 #: The id of the request that this task works for
 REQUEST: ContextVar[str] = ContextVar("request", default="")

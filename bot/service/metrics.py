@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from bot.errors import TurnError
 from bot.events import Done, Event, EvidenceFound, Notice, Token
 from bot.service.admission import Admission
-from bot.service.problems import problem_of
+from bot.service.http.problems import problem_of
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  #: the variable that names the folder of several processes

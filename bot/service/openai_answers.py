@@ -15,7 +15,8 @@ from typing import Any
 
 from bot.events import Answer, Citation, Done, Event, Token
 from bot.models.reading.plain import plain
-from bot.service.openai_errors import error_of
+from bot.service.http.openai_errors import error_of
+from bot.service.http.problems import Problem
 from bot.service.openai_schema import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -29,7 +30,6 @@ from bot.service.openai_schema import (
     TokenDetails,
     Usage,
 )
-from bot.service.problems import Problem
 from bot.service.streams import EventStream
 from bot.show import source_name, where
 

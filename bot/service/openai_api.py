@@ -1,7 +1,7 @@
 """The OpenAI-compatible interface: ``/v1/chat/completions``, ``/v1/models``, ``/v1/embeddings``.
 
 What is asked is read in :mod:`bot.service.openai_asking`, how an answer is told is in
-:mod:`bot.service.openai_answers`, and errors in :mod:`bot.service.openai_errors`.
+:mod:`bot.service.openai_answers`, and errors in :mod:`bot.service.http.openai_errors`.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 
 from bot.edits import answer_in
 from bot.events import Event
-from bot.service.bodies import read_json
+from bot.service.http.bodies import read_json
+from bot.service.http.requests import Who, within
 from bot.service.openai_answers import ChunkStream, Telling
 from bot.service.openai_asking import ALIAS, bot_of, no_model, read_asking
 from bot.service.openai_embeddings import embedded, encoders
@@ -27,7 +28,6 @@ from bot.service.openai_schema import (
     Model,
     ModelList,
 )
-from bot.service.requests import Who, within
 from bot.service.schema import body
 from bot.service.seen import Seen
 from bot.service.served.bots import Bots

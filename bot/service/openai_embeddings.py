@@ -7,13 +7,13 @@ import asyncio
 import base64
 
 from bot.compose import estimate_tokens
+from bot.service.http.problems import invalid
 from bot.service.openai_schema import (
     Embedding,
     EmbeddingRequest,
     EmbeddingResponse,
     EmbeddingUsage,
 )
-from bot.service.problems import invalid
 from bot.service.served.bots import Bots
 from retrievers.encoders import Encoder
 from retrievers.evidence import Vectors

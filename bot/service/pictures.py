@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bot.service.bodies import media_type, read_form
-from bot.service.problems import Problem, not_found
-from bot.service.requests import Who
+from bot.service.http.bodies import media_type, read_form
+from bot.service.http.problems import Problem, not_found
+from bot.service.http.requests import Who
 from bot.service.schema import example
 from bot.service.turns import PROBLEMS
 from retrievers.imaging import read_picture

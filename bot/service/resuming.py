@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from bot.events import Event
-from bot.service.problems import Problem, not_found, problem_of
+from bot.service.http.problems import Problem, not_found, problem_of
 from bot.service.stores.shared_redis import SharedRedis
 from bot.service.streams import frame
 from memory.errors import HistoryUnavailable

@@ -19,8 +19,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from bot.errors import BifocalError, SettingsError
+from bot.service.http.wire import Wire
 from bot.service.settings import ServeSettings
-from bot.service.wire import Wire
 from bot.settings import Settings
 from memory.errors import HistoryUnavailable
 from retrievers.library import Library

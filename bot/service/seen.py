@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from bot.events import Answer, Done, Event
 from bot.service import logs
+from bot.service.http.problems import problem_of
+from bot.service.http.requests import Who
 from bot.service.metrics import CONTENT_TYPE, Metrics
-from bot.service.problems import problem_of
-from bot.service.requests import Who
 from bot.service.traces import Traces
 
 router = APIRouter(tags=["health"])

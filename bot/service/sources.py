@@ -13,14 +13,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bot.service.bodies import FILES, media_type
+from bot.service.http.bodies import FILES, media_type
+from bot.service.http.problems import Problem, invalid, not_found
+from bot.service.http.replies import Json
+from bot.service.http.requests import Who
+from bot.service.http.segments import SegmentRoute
 from bot.service.jobs import Jobs, TooMany
 from bot.service.libraries import library_of
 from bot.service.library_schema import JobOut, SourceOut, SourcesOut
-from bot.service.problems import Problem, invalid, not_found
-from bot.service.replies import Json
-from bot.service.requests import Who
-from bot.service.segments import SegmentRoute
 from bot.service.served.names import UPLOADS, LibraryNames, Names
 from bot.service.turns import PROBLEMS
 from bot.service.upload_files import clean_name, keep

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bot.service.problems import RETRY, Problem, problem_of
+from bot.service.http.problems import RETRY, Problem, problem_of
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from starlette.datastructures import UploadFile
 
-from bot.service.problems import invalid
+from bot.service.http.problems import invalid
 from bot.service.served.names import UPLOADS
 from retrievers.ingest.kinds import kind_of_name, known
 

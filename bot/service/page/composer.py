@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import events, ui
 
+from bot.service.http.problems import invalid
 from bot.service.page.tab import Tab, Waiting
 from bot.service.page.widgets import image, small_button, told
-from bot.service.problems import invalid
 from retrievers.imaging import MAX_BYTES
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from nicegui import background_tasks, ui
 
 from bot.events import Answer, Citation, Done, Event, Notice, Token
+from bot.service.http.problems import Problem
 from bot.service.page.drawing import SMALL
 from bot.service.page.evidence import cited_picture, open_citation, open_picture, open_why
 from bot.service.page.rendering import safe_html
 from bot.service.page.tab import Tab
 from bot.service.page.widgets import confirmed, guarded, image, small_button, told
-from bot.service.problems import Problem
 from bot.show import plain, where
 from memory.messages import Turn
 

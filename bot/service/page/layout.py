@@ -12,6 +12,7 @@ from nicegui import Client, app, ui
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bot.service.http.problems import not_found, problem_of
 from bot.service.page.composer import Composer
 from bot.service.page.conversations import ConversationList
 from bot.service.page.library import upload_dialog
@@ -19,7 +20,6 @@ from bot.service.page.mounting import visit_of
 from bot.service.page.tab import Tab
 from bot.service.page.talk import Talk
 from bot.service.page.widgets import guarded
-from bot.service.problems import not_found, problem_of
 
 NARROW = 820  #: pixels below which the drawer covers the talk
 ICON = (

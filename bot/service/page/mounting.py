@@ -23,9 +23,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bot.service.http.problems import Problem, not_found
 from bot.service.page import sign_in
 from bot.service.page.sessions import Sessions, cookie_of
-from bot.service.problems import Problem, not_found
 
 KEY = "bifocal.page"  #: in the scope of what goes to NiceGUI: a ``Visit``
 TABS = 500  #: pages that a process keeps at once; one that is left is kept for seconds

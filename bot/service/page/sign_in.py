@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from bot.service.http.problems import Problem, not_found
 from bot.service.page.sessions import Sessions, cookie_of, give
-from bot.service.problems import Problem, not_found
 
 router = APIRouter(include_in_schema=False)
 LONGEST = 4096  #: bytes of the form

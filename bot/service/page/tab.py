@@ -15,10 +15,10 @@ from typing import Any, Literal
 from bot.events import Answer, Event
 from bot.sent import SentPicture
 from bot.service.access.rights import Access
+from bot.service.http.problems import Problem, invalid, not_found
+from bot.service.http.requests import within
 from bot.service.page.drawing import drawn
 from bot.service.page.sessions import Sessions
-from bot.service.problems import Problem, invalid, not_found
-from bot.service.requests import within
 from bot.service.served.bot import ServedBot, stored_answer
 from bot.service.served.bots import DEFAULT
 from bot.service.served.names import LibraryNames

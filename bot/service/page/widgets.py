@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from bot.service.problems import problem_of
+from bot.service.http.problems import problem_of
 from bot.show import plain
 
 

@@ -25,7 +25,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from bot import Settings
 from bot.service.access.keys import KeyStore
 from bot.service.app import create_app
-from bot.service.openai_errors import PATHS
+from bot.service.http.openai_errors import PATHS
 from bot.service.run import configured
 from bot.service.stores.shared_redis import SharedRedis
 

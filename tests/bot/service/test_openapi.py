@@ -10,7 +10,7 @@ import schemathesis
 
 from bot import Settings
 from bot.service.app import BODIES, create_app
-from bot.service.openai_errors import PATHS
+from bot.service.http.openai_errors import PATHS
 
 OPEN = {"/livez", "/readyz", "/metrics"}  #: what is asked by machines that watch the service
 

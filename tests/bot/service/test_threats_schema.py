@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from bot.service.openai_errors import PATHS
+from bot.service.http.openai_errors import PATHS
 
 CASES = 20_000 if os.environ.get("BIFOCAL_FULL") else 300
 #: What answers whoever asks

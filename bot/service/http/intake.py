@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
-from bot.service.problems import RETRY, Problem
+from bot.service.http.problems import RETRY, Problem
 from bot.service.settings import ServeSettings
 
 #: Where sources for a library come in, which may be larger; the second is the web page's

@@ -11,7 +11,7 @@ from typing import Any
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from bot.service.problems import RETRY
+from bot.service.http.problems import RETRY
 
 MOST_HEAD = 64 * 1024  #: bytes of a request that are not its body
 

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.service.access.rights import OPEN, Access
-from bot.service.intake import Intake
+from bot.service.http.intake import Intake
+from bot.service.http.openai_errors import told
+from bot.service.http.problems import Problem, problem_of
 from bot.service.logs import REQUEST
-from bot.service.openai_errors import told
-from bot.service.problems import Problem, problem_of
 from bot.service.settings import ServeSettings
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

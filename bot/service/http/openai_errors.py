@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from bot.service.problems import Problem
+from bot.service.http.problems import Problem
 
 PATHS = ("/v1/chat/completions", "/v1/embeddings", "/v1/models")
 

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from bot.service.problems import Problem, invalid
+from bot.service.http.problems import Problem, invalid
 from retrievers.imaging import MAX_BYTES
 
 M = TypeVar("M", bound=BaseModel)

@@ -1,0 +1,1 @@
+"""What every request and response goes through: caps, bodies, problems, who asks."""
