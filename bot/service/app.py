@@ -6,17 +6,17 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``redis``      the Redis that all processes share       bot/service/stores/shared_redis.py
 - ``keys``       who a key belongs to; None: keys are off bot/service/access/keys.py
 - ``limiter``    rates and budgets of keys; None likewise bot/service/access/limiting.py
-- ``admission``  the bounded queue before the turns       bot/service/admission.py
+- ``admission``  the bounded queue before the turns       bot/service/flow/admission.py
 - ``uploads``    pictures sent before their turns         bot/service/stores/uploads.py
 - ``feedback``   what was said of answers                 bot/service/stores/feedback.py
 - ``jobs``       the taking in of uploaded files        bot/service/jobs.py
 - ``drawing``    how many pictures are drawn at once
 - ``webhook``    the webhook, if it is set              bot/channels/webhook.py
 - ``slack``      Slack's HTTP mode, if it is on         bot/channels/slack_http.py
-- ``streams``    turns that outlive their connection     bot/service/resuming.py
+- ``streams``    turns that outlive their connection     bot/service/flow/resuming.py
 - ``fetcher``    gets pictures from web addresses; None:
                  they are not taken                       bot/service/fetching.py
-- ``cut``        set when open streams must end           bot/service/stopping.py
+- ``cut``        set when open streams must end           bot/service/flow/stopping.py
 - ``seen``       metrics, traces and the log              bot/service/seen.py
 """
 
@@ -52,10 +52,13 @@ from bot.service import (
 )
 from bot.service.access.keys import KeyStore
 from bot.service.access.limiting import Limiter
-from bot.service.admission import Admission
 from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
 from bot.service.feedback import FeedbackGiven
 from bot.service.fetching import PictureFetcher
+from bot.service.flow.admission import Admission
+from bot.service.flow.resuming import Streams
+from bot.service.flow.stopping import stops_with
+from bot.service.flow.streams import ClientGone
 from bot.service.http.bodies import of_validation
 from bot.service.http.openai_errors import told
 from bot.service.http.problems import Problem, not_found, problem_of
@@ -64,14 +67,11 @@ from bot.service.jobs import Jobs
 from bot.service.library_schema import LibraryAsked
 from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.page import mounting
-from bot.service.resuming import Streams
 from bot.service.schema import TurnAsked
 from bot.service.served.bots import Bots
-from bot.service.stopping import stops_with
 from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis
 from bot.service.stores.uploads import Uploads
-from bot.service.streams import ClientGone
 from bot.service.traces import Traces
 from bot.settings import Settings
 

@@ -15,6 +15,7 @@ from bot.events import Event
 from bot.service.access.rights import Access
 from bot.service.conversation_schema import AgainAsked, EditAsked
 from bot.service.conversations import C, history_of, names_for, own_bot
+from bot.service.flow.streams import EventStream, held, unless_gone
 from bot.service.http.bodies import checked, read_json
 from bot.service.http.problems import Problem, invalid
 from bot.service.http.replies import Json
@@ -23,7 +24,6 @@ from bot.service.http.segments import SegmentRoute
 from bot.service.schema import AnswerOut, LibraryName, body
 from bot.service.served.bot import stored_answer
 from bot.service.served.bots import DEFAULT
-from bot.service.streams import EventStream, held, unless_gone
 from bot.service.turns import EVENTS, PROBLEMS, bot_for, frames_of
 
 router = APIRouter(tags=["conversations"], route_class=SegmentRoute)

@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.access.rights import Access
+from bot.service.flow.streams import EventStream, frame
 from bot.service.http.problems import not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
 from bot.service.jobs import Jobs
 from bot.service.library_schema import JobOut
-from bot.service.streams import EventStream, frame
 from bot.service.turns import PROBLEMS
 
 router = APIRouter(tags=["sources"])

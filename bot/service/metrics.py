@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from bot.errors import TurnError
 from bot.events import Done, Event, EvidenceFound, Notice, Token
-from bot.service.admission import Admission
+from bot.service.flow.admission import Admission
 from bot.service.http.problems import problem_of
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

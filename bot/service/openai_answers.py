@@ -15,6 +15,7 @@ from typing import Any
 
 from bot.events import Answer, Citation, Done, Event, Token
 from bot.models.reading.plain import plain
+from bot.service.flow.streams import EventStream
 from bot.service.http.openai_errors import error_of
 from bot.service.http.problems import Problem
 from bot.service.openai_schema import (
@@ -30,7 +31,6 @@ from bot.service.openai_schema import (
     TokenDetails,
     Usage,
 )
-from bot.service.streams import EventStream
 from bot.show import source_name, where
 
 QUOTE = 200  #: characters of a quotation in a footnote

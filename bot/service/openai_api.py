@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from bot.edits import answer_in
 from bot.events import Event
+from bot.service.flow.streams import held, unless_gone
 from bot.service.http.bodies import read_json
 from bot.service.http.requests import Who, within
 from bot.service.openai_answers import ChunkStream, Telling
@@ -31,7 +32,6 @@ from bot.service.openai_schema import (
 from bot.service.schema import body
 from bot.service.seen import Seen
 from bot.service.served.bots import Bots
-from bot.service.streams import held, unless_gone
 from bot.service.turns import PROBLEMS, Key
 from retrievers.library_schema import FILE
 

@@ -14,12 +14,12 @@ from bot.edits import answer_in
 from bot.events import Event
 from bot.sent import SentPicture
 from bot.service.access.rights import Access
+from bot.service.flow.streams import EventStream, frame, held, unless_gone
 from bot.service.http.bodies import File, from_base64, read_either
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.requests import Who, within
 from bot.service.schema import AnswerOut, ProblemOut, TurnAsked, body
 from bot.service.seen import Seen
-from bot.service.streams import EventStream, frame, held, unless_gone
 from bot.taking import name_by_key
 
 router = APIRouter(tags=["turns"])

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from bot.events import Answer, Event
 from bot.sent import SentPicture
 from bot.service.access.rights import Access
+from bot.service.flow.streams import held
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.requests import within
 from bot.service.page.drawing import drawn
@@ -23,7 +24,6 @@ from bot.service.served.bot import ServedBot, stored_answer
 from bot.service.served.bots import DEFAULT
 from bot.service.served.names import LibraryNames
 from bot.service.stores.feedback import Feedback, Full, Said
-from bot.service.streams import held
 from memory.messages import Conversation, Summary, Turn
 from memory.redis_history import RedisHistory
 from retrievers.evidence import Box, Evidence

@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any
 
 from bot.events import Event
+from bot.service.flow.streams import frame
 from bot.service.http.problems import Problem, not_found, problem_of
 from bot.service.stores.shared_redis import SharedRedis
-from bot.service.streams import frame
 from memory.errors import HistoryUnavailable
 
 WATCH = 1.0  #: seconds between looks at who reads, and at whether the turn was ended elsewhere

@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from bot.service.flow.stopping import Stopping
 from bot.service.http.problems import Problem
-from bot.service.stopping import Stopping
 
 
 class Admission:

@@ -1,0 +1,1 @@
+"""A turn under way: the queue before it, its events, their resumption, and the drain."""
