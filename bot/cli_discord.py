@@ -73,7 +73,7 @@ async def _run(settings: "Settings", url: str | None) -> None:
     from bot.channels.backend import Libraries, open_here
     from bot.channels.discord_bot import DiscordChannel, token_of
     from bot.channels.served import open_there
-    from bot.service import logs
+    from bot.service.observability import logs
     from bot.service.stores.shared_redis import SharedRedis
 
     token_of(settings.discord)  # before anything is loaded

@@ -87,7 +87,7 @@ async def _until_stopped(settings: "Settings", url: str | None) -> None:
 
 async def _run(settings: "Settings", url: str | None) -> None:
     from bot.channels.slack import SlackChannel
-    from bot.service import logs
+    from bot.service.observability import logs
     from bot.service.stores.shared_redis import SharedRedis
 
     logs.set_up("info")

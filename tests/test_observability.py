@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot.service.metrics import Metrics
+from bot.service.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "observability.md").read_text("utf-8")

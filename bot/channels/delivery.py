@@ -19,8 +19,8 @@ from bot.channels.splitting import split
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer, Done, Event, Token
 from bot.sent import SentPicture
-from bot.service import logs
 from bot.service.http.problems import problem_of
+from bot.service.observability import logs
 from memory.errors import HistoryUnavailable
 
 __all__ = [

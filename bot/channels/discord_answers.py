@@ -23,7 +23,7 @@ from bot.channels.settings import DiscordSettings
 from bot.channels.working import TRIES, Turns
 from bot.errors import KNOWN_ERRORS
 from bot.sent import SentPicture
-from bot.service import logs
+from bot.service.observability import logs
 from memory.errors import ConversationNotFound, HistoryUnavailable, TurnNotFound
 
 TYPING = 8.0  #: seconds for which Discord shows that somebody types, less a little

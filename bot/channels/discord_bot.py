@@ -26,7 +26,7 @@ from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import DiscordSettings
 from bot.channels.working import Turns, Worker
 from bot.errors import SettingsError
-from bot.service import logs
+from bot.service.observability import logs
 from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis
 

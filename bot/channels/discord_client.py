@@ -30,7 +30,7 @@ from bot.channels.discord_events import (
 from bot.channels.discord_files import Files
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.working import InOrder, Turns
-from bot.service import logs
+from bot.service.observability import logs
 from memory.errors import HistoryUnavailable
 
 PATIENCE = 60.0  #: seconds for which a message is offered to an inbox that cannot be reached

@@ -37,7 +37,7 @@ from bot.channels.slack_threads import Threads
 from bot.channels.slack_work import People, SlackWork
 from bot.channels.working import Turns, Worker
 from bot.errors import SettingsError
-from bot.service import logs
+from bot.service.observability import logs
 from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis
 from bot.settings import Settings

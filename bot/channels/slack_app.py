@@ -25,7 +25,7 @@ from bot.channels.slack_events import Note, note_of
 from bot.channels.slack_threads import Threads
 from bot.channels.working import Turns, Worker
 from bot.errors import KNOWN_ERRORS
-from bot.service import logs
+from bot.service.observability import logs
 from bot.service.stores.feedback import Feedback, Full, Said
 from memory.errors import ConversationNotFound
 

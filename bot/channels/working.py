@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from bot.channels.inbox import Inbox, Taken
-from bot.service import logs
+from bot.service.observability import logs
 from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable
 from memory.records import encode_name

@@ -17,7 +17,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``fetcher``    gets pictures from web addresses; None:
                  they are not taken                       bot/service/fetching.py
 - ``cut``        set when open streams must end           bot/service/flow/stopping.py
-- ``seen``       metrics, traces and the log              bot/service/seen.py
+- ``seen``       metrics, traces and the log              bot/service/observability/seen.py
 """
 
 import asyncio
@@ -46,7 +46,6 @@ from bot.service import (
     libraries,
     openai_api,
     pictures,
-    seen,
     sources,
     turns,
 )
@@ -65,6 +64,8 @@ from bot.service.http.problems import Problem, not_found, problem_of
 from bot.service.http.requests import Gate
 from bot.service.jobs import Jobs
 from bot.service.library_schema import LibraryAsked
+from bot.service.observability import seen
+from bot.service.observability.traces import Traces
 from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.page import mounting
 from bot.service.schema import TurnAsked
@@ -72,7 +73,6 @@ from bot.service.served.bots import Bots
 from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis
 from bot.service.stores.uploads import Uploads
-from bot.service.traces import Traces
 from bot.settings import Settings
 
 ROUTERS = (

@@ -28,7 +28,7 @@ from retrievers.library import Library
 if TYPE_CHECKING:
     from bot.service.starting import Starting
 
-#: Where the processes of a service add up what they counted (see bot/service/metrics.py)
+#: Where the processes of a service add up what they counted (see observability/metrics.py)
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 STARTS = 60  #: seconds that a process may take to start when others are replaced (SIGHUP)
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}

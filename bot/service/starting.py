@@ -17,7 +17,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.errors import KNOWN_ERRORS
-from bot.service.logs import set_up, tell
+from bot.service.observability.logs import set_up, tell
 from bot.settings import Settings
 
 NAME = "why"  #: the file of the line

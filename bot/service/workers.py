@@ -89,7 +89,7 @@ class Workers(Multiprocess):
             self.failed = True
             self.should_exit.set()
             return
-        from bot.service.logs import tell
+        from bot.service.observability.logs import tell
 
         pause = 0.0 if place in self._ready else min(MOST, 2 * self._pauses.get(place, 0.5))
         self._ready.discard(place)

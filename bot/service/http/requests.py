@@ -19,7 +19,7 @@ from bot.service.access.rights import OPEN, Access
 from bot.service.http.intake import Intake
 from bot.service.http.openai_errors import told
 from bot.service.http.problems import Problem, problem_of
-from bot.service.logs import REQUEST
+from bot.service.observability.logs import REQUEST
 from bot.service.settings import ServeSettings
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -21,8 +21,8 @@ from PIL import Image
 
 from bot import Settings
 from bot.service.access.keys import KeyStore
+from bot.service.observability.traces import Traces
 from bot.service.stores.shared_redis import SharedRedis
-from bot.service.traces import Traces
 from memory.redis_server import find_server
 
 

@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.events import Answer, Done, Event
-from bot.service import logs
 from bot.service.http.problems import problem_of
 from bot.service.http.requests import Who
-from bot.service.metrics import CONTENT_TYPE, Metrics
-from bot.service.traces import Traces
+from bot.service.observability import logs
+from bot.service.observability.metrics import CONTENT_TYPE, Metrics
+from bot.service.observability.traces import Traces
 
 router = APIRouter(tags=["health"])
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))

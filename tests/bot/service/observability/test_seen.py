@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from bot.errors import ModelError, SettingsError
-from bot.service import logs
-from bot.service.traces import STEPS, Traces
+from bot.service.observability import logs
+from bot.service.observability.traces import STEPS, Traces
 
 TALL = "How tall is the lighthouse?"
 
