@@ -9,7 +9,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``admission``  the bounded queue before the turns       bot/service/flow/admission.py
 - ``uploads``    pictures sent before their turns         bot/service/stores/uploads.py
 - ``feedback``   what was said of answers                 bot/service/stores/feedback.py
-- ``jobs``       the taking in of uploaded files        bot/service/jobs.py
+- ``jobs``       the taking in of uploaded files        bot/service/ingestion/jobs.py
 - ``drawing``    how many pictures are drawn at once
 - ``webhook``    the webhook, if it is set              bot/channels/webhook.py
 - ``slack``      Slack's HTTP mode, if it is on         bot/channels/slack_http.py
@@ -62,7 +62,7 @@ from bot.service.http.bodies import of_validation
 from bot.service.http.openai_errors import told
 from bot.service.http.problems import Problem, not_found, problem_of
 from bot.service.http.requests import Gate
-from bot.service.jobs import Jobs
+from bot.service.ingestion.jobs import Jobs
 from bot.service.library_schema import LibraryAsked
 from bot.service.observability import seen
 from bot.service.observability.traces import Traces

@@ -16,7 +16,7 @@ from bot.service.flow.streams import EventStream, frame
 from bot.service.http.problems import not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
-from bot.service.jobs import Jobs
+from bot.service.ingestion.jobs import Jobs
 from bot.service.library_schema import JobOut
 from bot.service.turns import PROBLEMS
 

@@ -18,12 +18,12 @@ from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
 from bot.service.http.segments import SegmentRoute
-from bot.service.jobs import Jobs, TooMany
+from bot.service.ingestion.jobs import Jobs, TooMany
+from bot.service.ingestion.upload_files import clean_name, keep
 from bot.service.libraries import library_of
 from bot.service.library_schema import JobOut, SourceOut, SourcesOut
 from bot.service.served.names import UPLOADS, LibraryNames, Names
 from bot.service.turns import PROBLEMS
-from bot.service.upload_files import clean_name, keep
 from retrievers.errors import LibraryError
 from retrievers.library import Library, Source
 

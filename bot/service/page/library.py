@@ -13,10 +13,10 @@ from starlette.datastructures import UploadFile
 
 from bot.service.http.bodies import FILES
 from bot.service.http.problems import Problem, invalid
-from bot.service.jobs import TooMany
+from bot.service.ingestion.jobs import TooMany
+from bot.service.ingestion.upload_files import clean_name, keep
 from bot.service.page.tab import Tab
 from bot.service.page.widgets import card, told
-from bot.service.upload_files import clean_name, keep
 from bot.show import plain
 from retrievers.ingest.kinds import known
 

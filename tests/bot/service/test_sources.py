@@ -150,7 +150,7 @@ async def test_hostile_names_never_leave_the_folder(serve: Any, tmp_path: Path) 
 @pytest.mark.parametrize("given", HOSTILE)
 def test_a_clean_name_stays_as_it_is_when_cleaned_again(given: str) -> None:
     from bot.service.http.problems import Problem
-    from bot.service.upload_files import clean_name
+    from bot.service.ingestion.upload_files import clean_name
 
     try:
         name = clean_name(given)

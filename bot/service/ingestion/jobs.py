@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from bot.errors import KNOWN_ERRORS
 from bot.service.flow.stopping import Stopping
 from bot.service.http.problems import problem_of
-from bot.service.job_state import JobState
-from bot.service.job_store import STOPPED, JobStore
+from bot.service.ingestion.job_state import JobState
+from bot.service.ingestion.job_store import STOPPED, JobStore
 from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable
 from retrievers.encoders import Encoder

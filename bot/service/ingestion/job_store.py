@@ -12,7 +12,7 @@ without that sign it counts as failed. Knows nothing of how files are taken in.
 import json
 from typing import Any
 
-from bot.service.job_state import JobState
+from bot.service.ingestion.job_state import JobState
 from bot.service.stores.shared_redis import SharedRedis
 
 DAY = 86_400

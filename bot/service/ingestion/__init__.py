@@ -1,0 +1,1 @@
+"""Files that are uploaded and taken into a library, in the background."""
