@@ -36,23 +36,9 @@ from starlette.types import ASGIApp
 
 from bot.channels import slack_http, webhook
 from bot.errors import KNOWN_ERRORS
-from bot.service import (
-    conversation_files,
-    conversation_turns,
-    conversations,
-    feedback,
-    health,
-    job_routes,
-    libraries,
-    openai_api,
-    pictures,
-    sources,
-    turns,
-)
+from bot.service import openai_api
 from bot.service.access.keys import KeyStore
 from bot.service.access.limiting import Limiter
-from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
-from bot.service.feedback import FeedbackGiven
 from bot.service.fetching import PictureFetcher
 from bot.service.flow.admission import Admission
 from bot.service.flow.resuming import Streams
@@ -63,12 +49,26 @@ from bot.service.http.openai_errors import told
 from bot.service.http.problems import Problem, not_found, problem_of
 from bot.service.http.requests import Gate
 from bot.service.ingestion.jobs import Jobs
-from bot.service.library_schema import LibraryAsked
+from bot.service.native import (
+    conversation_files,
+    conversation_turns,
+    conversations,
+    feedback,
+    health,
+    jobs,
+    libraries,
+    pictures,
+    sources,
+    turns,
+)
+from bot.service.native.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
+from bot.service.native.feedback import FeedbackGiven
+from bot.service.native.library_schema import LibraryAsked
+from bot.service.native.schema import TurnAsked
 from bot.service.observability import seen
 from bot.service.observability.traces import Traces
 from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.page import mounting
-from bot.service.schema import TurnAsked
 from bot.service.served.bots import Bots
 from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis
@@ -81,7 +81,7 @@ ROUTERS = (
     conversations.router,
     feedback.router,
     health.router,
-    job_routes.router,
+    jobs.router,
     libraries.router,
     openai_api.router,
     pictures.router,

@@ -17,6 +17,8 @@ from bot.events import Event
 from bot.service.flow.streams import held, unless_gone
 from bot.service.http.bodies import read_json
 from bot.service.http.requests import Who, within
+from bot.service.native.schema import body
+from bot.service.native.turns import PROBLEMS, Key
 from bot.service.observability.seen import Seen
 from bot.service.openai_answers import ChunkStream, Telling
 from bot.service.openai_asking import ALIAS, bot_of, no_model, read_asking
@@ -30,9 +32,7 @@ from bot.service.openai_schema import (
     Model,
     ModelList,
 )
-from bot.service.schema import body
 from bot.service.served.bots import Bots
-from bot.service.turns import PROBLEMS, Key
 from retrievers.library_schema import FILE
 
 router = APIRouter(tags=["openai"])

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from bot.service.http.bodies import media_type, read_form
 from bot.service.http.problems import Problem, not_found
 from bot.service.http.requests import Who
-from bot.service.schema import example
-from bot.service.turns import PROBLEMS
+from bot.service.native.schema import example
+from bot.service.native.turns import PROBLEMS
 from retrievers.imaging import read_picture
 
 router = APIRouter(tags=["pictures"])

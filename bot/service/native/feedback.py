@@ -12,14 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bot.service.conversations import history_of
 from bot.service.http.bodies import read_json
 from bot.service.http.problems import Problem, not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
-from bot.service.schema import Name, Strict, body, example
+from bot.service.native.conversations import history_of
+from bot.service.native.schema import Name, Strict, body, example
+from bot.service.native.turns import PROBLEMS
 from bot.service.stores.feedback import Feedback, Full, Said
-from bot.service.turns import PROBLEMS
 
 router = APIRouter(tags=["feedback"])
 LINES = "application/x-ndjson"

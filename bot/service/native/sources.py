@@ -20,10 +20,10 @@ from bot.service.http.requests import Who
 from bot.service.http.segments import SegmentRoute
 from bot.service.ingestion.jobs import Jobs, TooMany
 from bot.service.ingestion.upload_files import clean_name, keep
-from bot.service.libraries import library_of
-from bot.service.library_schema import JobOut, SourceOut, SourcesOut
+from bot.service.native.libraries import library_of
+from bot.service.native.library_schema import JobOut, SourceOut, SourcesOut
+from bot.service.native.turns import PROBLEMS
 from bot.service.served.names import UPLOADS, LibraryNames, Names
-from bot.service.turns import PROBLEMS
 from retrievers.errors import LibraryError
 from retrievers.library import Library, Source
 

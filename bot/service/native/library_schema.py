@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from bot.service.schema import LibraryName, Strict, example
+from bot.service.native.schema import LibraryName, Strict, example
 
 Kind = Literal["passage", "picture"]
 JobState = Literal["queued", "running", "done", "stopped", "failed"]

@@ -15,7 +15,7 @@ from bot.service.access.rights import Access
 from bot.service.http.bodies import read_json
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.requests import Who
-from bot.service.library_schema import (
+from bot.service.native.library_schema import (
     Kind,
     LibrariesOut,
     LibraryAsked,
@@ -24,10 +24,10 @@ from bot.service.library_schema import (
     WordsFoundOut,
     WordsFoundPage,
 )
-from bot.service.pictures import PICTURE, picture_response
-from bot.service.schema import body
+from bot.service.native.pictures import PICTURE, picture_response
+from bot.service.native.schema import body
+from bot.service.native.turns import PROBLEMS
 from bot.service.served.names import LibraryNames, Names
-from bot.service.turns import PROBLEMS
 from bot.show import picture_of
 from retrievers.errors import LibraryError, PictureRefused
 from retrievers.evidence import Box, Evidence

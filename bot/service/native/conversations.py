@@ -13,7 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.access.rights import Access
-from bot.service.conversation_schema import (
+from bot.service.http.bodies import read_json
+from bot.service.http.problems import Problem, invalid, not_found
+from bot.service.http.replies import Json
+from bot.service.http.requests import Who
+from bot.service.http.segments import SegmentRoute, segment
+from bot.service.native.conversation_schema import (
     CarriedOut,
     ConversationOut,
     ConversationPage,
@@ -21,18 +26,13 @@ from bot.service.conversation_schema import (
     RenameAsked,
     SearchOut,
 )
-from bot.service.http.bodies import read_json
-from bot.service.http.problems import Problem, invalid, not_found
-from bot.service.http.replies import Json
-from bot.service.http.requests import Who
-from bot.service.http.segments import SegmentRoute, segment
-from bot.service.pictures import PICTURE, picture_response
-from bot.service.schema import body
+from bot.service.native.pictures import PICTURE, picture_response
+from bot.service.native.schema import body
+from bot.service.native.turns import PROBLEMS
 from bot.service.served.bot import ServedBot, shown_turn
 from bot.service.served.bots import DEFAULT
 from bot.service.served.names import Names
 from bot.service.stores.feedback import Feedback
-from bot.service.turns import PROBLEMS
 from memory.errors import HistoryError
 from memory.messages import Conversation, PictureRef, Turn
 from memory.redis_history import RedisHistory

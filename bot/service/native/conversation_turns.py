@@ -13,18 +13,18 @@ from starlette.responses import Response
 from bot.edits import answer_in
 from bot.events import Event
 from bot.service.access.rights import Access
-from bot.service.conversation_schema import AgainAsked, EditAsked
-from bot.service.conversations import C, history_of, names_for, own_bot
 from bot.service.flow.streams import EventStream, held, unless_gone
 from bot.service.http.bodies import checked, read_json
 from bot.service.http.problems import Problem, invalid
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who, within
 from bot.service.http.segments import SegmentRoute
-from bot.service.schema import AnswerOut, LibraryName, body
+from bot.service.native.conversation_schema import AgainAsked, EditAsked
+from bot.service.native.conversations import C, history_of, names_for, own_bot
+from bot.service.native.schema import AnswerOut, LibraryName, body
+from bot.service.native.turns import EVENTS, PROBLEMS, bot_for, frames_of
 from bot.service.served.bot import stored_answer
 from bot.service.served.bots import DEFAULT
-from bot.service.turns import EVENTS, PROBLEMS, bot_for, frames_of
 
 router = APIRouter(tags=["conversations"], route_class=SegmentRoute)
 T = Annotated[str, Path(min_length=1, max_length=128, description="The turn's id.")]

@@ -18,8 +18,8 @@ from bot.service.flow.streams import EventStream, frame, held, unless_gone
 from bot.service.http.bodies import File, from_base64, read_either
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.requests import Who, within
+from bot.service.native.schema import AnswerOut, ProblemOut, TurnAsked, body
 from bot.service.observability.seen import Seen
-from bot.service.schema import AnswerOut, ProblemOut, TurnAsked, body
 from bot.taking import name_by_key
 
 router = APIRouter(tags=["turns"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from bot.service.schema import LibraryName, Name, Strict, example
+from bot.service.native.schema import LibraryName, Name, Strict, example
 
 _LINE = {"id": "skerrin", "title": "A trip to Skerrin", "turns": 3, "pictures": 1,
          "updated": 1795726800.0}  # fmt: skip
