@@ -3,7 +3,7 @@
 BifocalError
 ├── SettingsError        a setting has a value that cannot be used
 ├── AccessError          a key, or its name, tenant, libraries or rate, cannot be used
-├── FetchRefused         a picture was not fetched (bot/service/fetching.py)
+├── FetchRefused         a picture was not fetched (bot/service/openai/fetching.py)
 ├── ModelError           the model that writes answers cannot be loaded or failed
 │   └── ModelBusy        it has too much to do; ``retry_after`` says when to ask again
 ├── ServiceError         a served bot cannot be reached, or refuses; ``retry_after`` may say more

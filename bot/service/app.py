@@ -15,7 +15,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``slack``      Slack's HTTP mode, if it is on         bot/channels/slack_http.py
 - ``streams``    turns that outlive their connection     bot/service/flow/resuming.py
 - ``fetcher``    gets pictures from web addresses; None:
-                 they are not taken                       bot/service/fetching.py
+                 they are not taken                       bot/service/openai/fetching.py
 - ``cut``        set when open streams must end           bot/service/flow/stopping.py
 - ``seen``       metrics, traces and the log              bot/service/observability/seen.py
 """
@@ -36,10 +36,8 @@ from starlette.types import ASGIApp
 
 from bot.channels import slack_http, webhook
 from bot.errors import KNOWN_ERRORS
-from bot.service import openai_api
 from bot.service.access.keys import KeyStore
 from bot.service.access.limiting import Limiter
-from bot.service.fetching import PictureFetcher
 from bot.service.flow.admission import Admission
 from bot.service.flow.resuming import Streams
 from bot.service.flow.stopping import stops_with
@@ -67,7 +65,9 @@ from bot.service.native.library_schema import LibraryAsked
 from bot.service.native.schema import TurnAsked
 from bot.service.observability import seen
 from bot.service.observability.traces import Traces
-from bot.service.openai_schema import ChatCompletionRequest, EmbeddingRequest
+from bot.service.openai import api as openai_api
+from bot.service.openai.fetching import PictureFetcher
+from bot.service.openai.schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.page import mounting
 from bot.service.served.bots import Bots
 from bot.service.stores.feedback import Feedback

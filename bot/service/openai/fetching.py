@@ -26,7 +26,7 @@ import httpcore
 import httpx
 
 from bot.errors import BifocalError
-from bot.service.addresses import is_public
+from bot.service.openai.addresses import is_public
 from retrievers.imaging import MAX_BYTES
 
 #: A name to its addresses, of either family; ``OSError`` when it has none

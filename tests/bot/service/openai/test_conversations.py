@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from bot.service.given_history import GivenHistory, GivenTurn
+from bot.service.openai.given_history import GivenHistory, GivenTurn
 from memory.errors import HistoryError, PictureNotFound
 
 TALL = "How tall is the lighthouse?"

@@ -1,7 +1,7 @@
 """The OpenAI-compatible interface: ``/v1/chat/completions``, ``/v1/models``, ``/v1/embeddings``.
 
-What is asked is read in :mod:`bot.service.openai_asking`, how an answer is told is in
-:mod:`bot.service.openai_answers`, and errors in :mod:`bot.service.http.openai_errors`.
+What is asked is read in :mod:`bot.service.openai.asking`, how an answer is told is in
+:mod:`bot.service.openai.answers`, and errors in :mod:`bot.service.http.openai_errors`.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from bot.service.http.requests import Who, within
 from bot.service.native.schema import body
 from bot.service.native.turns import PROBLEMS, Key
 from bot.service.observability.seen import Seen
-from bot.service.openai_answers import ChunkStream, Telling
-from bot.service.openai_asking import ALIAS, bot_of, no_model, read_asking
-from bot.service.openai_embeddings import embedded, encoders
-from bot.service.openai_schema import (
+from bot.service.openai.answers import ChunkStream, Telling
+from bot.service.openai.asking import ALIAS, bot_of, no_model, read_asking
+from bot.service.openai.embeddings import embedded, encoders
+from bot.service.openai.schema import (
     ChatCompletion,
     ChatCompletionRequest,
     EmbeddingRequest,

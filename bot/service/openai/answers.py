@@ -18,7 +18,7 @@ from bot.models.reading.plain import plain
 from bot.service.flow.streams import EventStream
 from bot.service.http.openai_errors import error_of
 from bot.service.http.problems import Problem
-from bot.service.openai_schema import (
+from bot.service.openai.schema import (
     ChatCompletion,
     ChatCompletionChunk,
     ChatMessage,

@@ -19,8 +19,8 @@ import httpcore
 import pytest
 from PIL import Image
 
-from bot.service.addresses import is_public
-from bot.service.fetching import FetchRefused, PictureFetcher, SystemNames
+from bot.service.openai.addresses import is_public
+from bot.service.openai.fetching import FetchRefused, PictureFetcher, SystemNames
 from retrievers.imaging import read_picture
 
 PUBLIC_4, PUBLIC_6 = "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"

@@ -11,8 +11,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.model import Model as OpenAIModel
 from pydantic import ValidationError
 
-from bot.service import openai_schema as ours
-from bot.service.openai_messages import (
+from bot.service.openai import schema as ours
+from bot.service.openai.messages import (
     CHARS,
     MESSAGES,
     PICTURES,

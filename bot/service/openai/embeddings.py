@@ -8,7 +8,7 @@ import base64
 
 from bot.compose import estimate_tokens
 from bot.service.http.problems import invalid
-from bot.service.openai_schema import (
+from bot.service.openai.schema import (
     Embedding,
     EmbeddingRequest,
     EmbeddingResponse,

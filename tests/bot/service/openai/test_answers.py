@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from bot.events import Citation
-from bot.service.openai_answers import footnotes, without_footnotes
+from bot.service.openai.answers import footnotes, without_footnotes
 
 TALL = "How tall is the lighthouse?"
 

@@ -17,11 +17,11 @@ from bot.errors import BifocalError, TurnError
 from bot.events import Event
 from bot.notes import quote
 from bot.service.access.rights import Access
-from bot.service.given_history import GivenHistory, GivenTurn
 from bot.service.http.problems import Problem, invalid
-from bot.service.openai_answers import without_footnotes
-from bot.service.openai_messages import Address, Asked, MessageRefused, Said, read_messages
-from bot.service.openai_schema import ChatCompletionRequest
+from bot.service.openai.answers import without_footnotes
+from bot.service.openai.given_history import GivenHistory, GivenTurn
+from bot.service.openai.messages import Address, Asked, MessageRefused, Said, read_messages
+from bot.service.openai.schema import ChatCompletionRequest
 from bot.service.served.bots import DEFAULT, Bots, LibraryNotFound
 from bot.turn_state import Parts
 from prompts import Prompt, load_prompt
