@@ -45,8 +45,8 @@ def serve(
     `bifocal serve --host 0.0.0.0`. Stop it with Ctrl-C or SIGTERM; turns under way may end.
     All other settings are in the table `serve` of bifocal.toml, or BIFOCAL_SERVE_… .
     """
-    from bot.service.run import serve as run
-    from bot.service.run import to_environment
+    from bot.service.processes.run import serve as run
+    from bot.service.processes.run import to_environment
     from bot.settings import Settings
 
     to_environment(

@@ -26,7 +26,7 @@ from bot import Settings
 from bot.service.access.keys import KeyStore
 from bot.service.app import create_app
 from bot.service.http.openai_errors import PATHS
-from bot.service.run import configured
+from bot.service.processes.run import configured
 from bot.service.stores.shared_redis import SharedRedis
 
 Serve = Callable[..., "AbstractAsyncContextManager[Served]"]

@@ -28,7 +28,7 @@ from bot import AsyncChatBot, Settings
 from bot.channels.slack import SlackChannel
 from bot.channels.working import Worker
 from bot.service.app import create_app
-from bot.service.run import configured
+from bot.service.processes.run import configured
 from bot.service.served.bots import LibraryNotFound
 from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_server import find_server

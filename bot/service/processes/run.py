@@ -26,7 +26,7 @@ from memory.errors import HistoryUnavailable
 from retrievers.library import Library
 
 if TYPE_CHECKING:
-    from bot.service.starting import Starting
+    from bot.service.processes.starting import Starting
 
 #: Where the processes of a service add up what they counted (see observability/metrics.py)
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -77,15 +77,15 @@ def _alone(settings: Settings, bound: socket.socket, ready: Ready) -> None:
 
 
 def _together(settings: Settings, bound: socket.socket, ready: Ready) -> None:
-    from bot.service.workers import Workers
+    from bot.service.processes.workers import Workers
 
     with TemporaryDirectory(prefix="bifocal-service-") as folder:
         os.environ[FOLDER] = folder  # before any of them counts
-        config = configured("bot.service.run:from_environment", settings.serve)
+        config = configured("bot.service.processes.run:from_environment", settings.serve)
         workers = Workers(config, bound, lambda: asyncio.run(ready()), settings.serve.grace_seconds)
         workers.run()
         if workers.failed:
-            from bot.service.starting import why_not
+            from bot.service.processes.starting import why_not
 
             raise BifocalError(why_not(folder))
 
@@ -129,7 +129,7 @@ def from_environment() -> "Starting":
     """Return the application with the settings that the environment and the file give: what each
     process of a service makes for itself."""
     from bot.service.app import create_app
-    from bot.service.starting import Starting, set_up_log
+    from bot.service.processes.starting import Starting, set_up_log
 
     settings = Settings.usual()
     set_up_log(settings)

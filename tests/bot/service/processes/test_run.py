@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bot.service.run import where
+from bot.service.processes.run import where
 from bot.settings import Settings
 
 LAST = "OpenAI base URL"
@@ -234,7 +234,7 @@ def test_help_says_what_to_do_first() -> None:
 
 
 async def test_the_images_health_check_is_well_while_the_service_is_ready(serve: Any) -> None:
-    lines = (Path(__file__).parents[3] / "docs" / "deploy" / "Dockerfile").read_text("utf-8")
+    lines = (Path(__file__).parents[4] / "docs" / "deploy" / "Dockerfile").read_text("utf-8")
     (command,) = re.findall(r"^HEALTHCHECK .*\\\n *CMD (.*)$", lines, re.M)
     name, *args = json.loads(command)
     assert name == "python"
@@ -255,7 +255,7 @@ async def test_the_images_health_check_is_well_while_the_service_is_ready(serve:
 async def test_the_readmes_requests_are_answered(
     serve: Any, demo_files: Path, tmp_path: Path
 ) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    readme = (Path(__file__).parents[4] / "README.md").read_text("utf-8")
     shown = readme[readme.index("## Serving") :].partition("```sh\n")[2].partition("```")[0]
     requests = shown[shown.index("curl") :]
     shutil.copy(demo_files / "lighthouse.jpg", tmp_path / "photo.jpg")

@@ -41,7 +41,7 @@ class Workers(Multiprocess):
     def init_processes(self) -> None:
         """Start them, and then this process's own log, which takes a while."""
         super().init_processes()
-        from bot.service.starting import set_up_log
+        from bot.service.processes.starting import set_up_log
         from bot.settings import Settings
 
         set_up_log(Settings.usual())
