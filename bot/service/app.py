@@ -9,13 +9,13 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``admission``  the bounded queue before the turns       bot/service/flow/admission.py
 - ``uploads``    pictures sent before their turns         bot/service/stores/uploads.py
 - ``feedback``   what was said of answers                 bot/service/stores/feedback.py
-- ``jobs``       the taking in of uploaded files        bot/service/ingestion/jobs.py
+- ``jobs``       the taking in of uploaded files          bot/service/ingestion/jobs.py
 - ``drawing``    how many pictures are drawn at once
-- ``webhook``    the webhook, if it is set              bot/channels/webhook.py
-- ``slack``      Slack's HTTP mode, if it is on         bot/channels/slack_http.py
-- ``streams``    turns that outlive their connection     bot/service/flow/resuming.py
+- ``webhook``    the webhook, if it is set                bot/channels/webhook.py
+- ``slack``      Slack's HTTP mode, if it is on           bot/channels/slack_http.py
+- ``streams``    turns that outlive their connection      bot/service/flow/resuming.py
 - ``fetcher``    gets pictures from web addresses; None:
-                 they are not taken                       bot/service/openai/fetching.py
+                 they are not taken                      bot/service/openai/fetching.py
 - ``cut``        set when open streams must end           bot/service/flow/stopping.py
 - ``seen``       metrics, traces and the log              bot/service/observability/seen.py
 """
@@ -52,7 +52,6 @@ from bot.service.native import (
     conversation_turns,
     conversations,
     feedback,
-    health,
     jobs,
     libraries,
     pictures,
@@ -63,7 +62,7 @@ from bot.service.native.conversation_schema import AgainAsked, EditAsked, ForkAs
 from bot.service.native.feedback import FeedbackGiven
 from bot.service.native.library_schema import LibraryAsked
 from bot.service.native.schema import TurnAsked
-from bot.service.observability import seen
+from bot.service.observability import health, seen
 from bot.service.observability.traces import Traces
 from bot.service.openai import api as openai_api
 from bot.service.openai.fetching import PictureFetcher

@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable
+from contextvars import ContextVar
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, FastAPI
@@ -19,9 +20,10 @@ from bot.service.access.rights import OPEN, Access
 from bot.service.http.intake import Intake
 from bot.service.http.openai_errors import told
 from bot.service.http.problems import Problem, problem_of
-from bot.service.observability.logs import REQUEST
 from bot.service.settings import ServeSettings
 
+#: The id of the request that this task works for
+REQUEST: ContextVar[str] = ContextVar("request", default="")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: What whoever watches over the service asks, by whatever address it has
 _PROBES = frozenset({"/livez", "/readyz"})

@@ -9,7 +9,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
-from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -17,9 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.errors import KNOWN_ERRORS
 from bot.service.http.problems import Problem
-
-#: The id of the request that this task works for
-REQUEST: ContextVar[str] = ContextVar("request", default="")
+from bot.service.http.requests import REQUEST
 
 _log = structlog.stdlib.get_logger("bifocal")
 _FRAMES = 12  #: places of an unexpected error that are told, the last ones

@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.errors import SettingsError, TurnError
 from bot.events import Answer, Done, Event
-from bot.service.observability.logs import REQUEST
+from bot.service.http.requests import REQUEST
 
 ENDPOINT = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 STEPS = ("load", "encode", "retrieve", "fuse", "compose", "generate", "cite", "save")
