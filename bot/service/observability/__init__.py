@@ -1,1 +1,1 @@
-"""What can be seen of the service from outside: the log, metrics and traces."""
+"""What can be seen of the service from outside: the log, metrics, traces and health."""
