@@ -23,13 +23,13 @@ from starlette.types import Receive, Scope, Send
 from bot.events import Answer
 from bot.record import answer_again
 from bot.service.http.bodies import media_type
+from bot.service.http.openapi import PROBLEMS
 from bot.service.http.problems import Problem, invalid
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
 from bot.service.http.segments import SegmentRoute, segment
 from bot.service.native.conversation_schema import CarriedOut
 from bot.service.native.conversations import C, found, history_of, names_for
-from bot.service.native.turns import PROBLEMS
 from bot.service.served.bot import shown_turn
 from bot.service.served.names import Names
 from memory.archive import export_conversation, import_conversation

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from bot.service.native.schema import LibraryName, Name, Strict, example
+from bot.service.http.openapi import Name, Strict, example
+from bot.service.native.schema import LibraryName
 
 _LINE = {"id": "skerrin", "title": "A trip to Skerrin", "turns": 3, "pictures": 1,
          "updated": 1795726800.0}  # fmt: skip

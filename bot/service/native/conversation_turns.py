@@ -15,14 +15,15 @@ from bot.events import Event
 from bot.service.access.rights import Access
 from bot.service.flow.streams import EventStream, held, unless_gone
 from bot.service.http.bodies import checked, read_json
+from bot.service.http.openapi import PROBLEMS, body
 from bot.service.http.problems import Problem, invalid
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who, within
 from bot.service.http.segments import SegmentRoute
 from bot.service.native.conversation_schema import AgainAsked, EditAsked
 from bot.service.native.conversations import C, history_of, names_for, own_bot
-from bot.service.native.schema import AnswerOut, LibraryName, body
-from bot.service.native.turns import EVENTS, PROBLEMS, bot_for, frames_of
+from bot.service.native.schema import AnswerOut, LibraryName
+from bot.service.native.turns import EVENTS, bot_for, frames_of
 from bot.service.served.bot import stored_answer
 from bot.service.served.bots import DEFAULT
 

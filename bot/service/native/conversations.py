@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from bot.service.access.rights import Access
 from bot.service.http.bodies import read_json
+from bot.service.http.openapi import PROBLEMS, body
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
@@ -27,8 +28,6 @@ from bot.service.native.conversation_schema import (
     SearchOut,
 )
 from bot.service.native.pictures import PICTURE, picture_response
-from bot.service.native.schema import body
-from bot.service.native.turns import PROBLEMS
 from bot.service.served.bot import ServedBot, shown_turn
 from bot.service.served.bots import DEFAULT
 from bot.service.served.names import Names

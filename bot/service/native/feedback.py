@@ -13,12 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.http.bodies import read_json
+from bot.service.http.openapi import PROBLEMS, Name, Strict, body, example
 from bot.service.http.problems import Problem, not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
 from bot.service.native.conversations import history_of
-from bot.service.native.schema import Name, Strict, body, example
-from bot.service.native.turns import PROBLEMS
 from bot.service.stores.feedback import Feedback, Full, Said
 
 router = APIRouter(tags=["feedback"])

@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from bot.service.access.rights import Access
 from bot.service.flow.streams import EventStream, frame
+from bot.service.http.openapi import PROBLEMS
 from bot.service.http.problems import not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
 from bot.service.ingestion.jobs import Jobs
 from bot.service.native.library_schema import JobOut
-from bot.service.native.turns import PROBLEMS
 
 router = APIRouter(tags=["sources"])
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="As POST /v1/sources gave it.")]

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from bot.service.access.rights import Access
 from bot.service.http.bodies import read_json
+from bot.service.http.openapi import PROBLEMS, body
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.requests import Who
 from bot.service.native.library_schema import (
@@ -25,8 +26,6 @@ from bot.service.native.library_schema import (
     WordsFoundPage,
 )
 from bot.service.native.pictures import PICTURE, picture_response
-from bot.service.native.schema import body
-from bot.service.native.turns import PROBLEMS
 from bot.service.served.names import LibraryNames, Names
 from bot.show import picture_of
 from retrievers.errors import LibraryError, PictureRefused

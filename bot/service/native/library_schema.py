@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from bot.service.native.schema import LibraryName, Strict, example
+from bot.service.http.openapi import Strict, example
+from bot.service.native.schema import LibraryName
 
 Kind = Literal["passage", "picture"]
 JobState = Literal["queued", "running", "done", "stopped", "failed"]

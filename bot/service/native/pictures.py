@@ -9,10 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.http.bodies import media_type, read_form
+from bot.service.http.openapi import PROBLEMS, example
 from bot.service.http.problems import Problem, not_found
 from bot.service.http.requests import Who
-from bot.service.native.schema import example
-from bot.service.native.turns import PROBLEMS
 from retrievers.imaging import read_picture
 
 router = APIRouter(tags=["pictures"])

@@ -4,17 +4,13 @@ Answers leave as ``Answer.to_json`` makes them; the models below describe that f
 of routes.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+from bot.service.http.openapi import Name, Strict, example
+
 LibraryName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-
-
-def example(**values: Any) -> ConfigDict:
-    """Return the configuration of a model that has an example."""
-    return ConfigDict(json_schema_extra={"examples": [values]})
 
 
 # (a value that is null would be missing in the description: FastAPI leaves it out)
@@ -27,12 +23,6 @@ _ENTRY = {
     "caption": "a white lighthouse", "score": 0.91, "scores": {"bm25": 7.2, "look": 0.64},
     "in_prompt": True, "pixels_shown": True, "cited": True,
 }  # fmt: skip
-
-
-class Strict(BaseModel):
-    """A request: unknown fields are refused, since a mistyped one would be lost in silence."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class PictureGiven(Strict):
@@ -67,7 +57,7 @@ class TurnAsked(Strict):
     )
 
     text: str = ""
-    pictures: Annotated[list[PictureGiven], Field(max_length=64)] = []
+    pictures: list[PictureGiven] = Field(default=[], max_length=64)
     conversation: Annotated[
         Name | None, Field(description="Go on with this one; a new one is begun without.")
     ] = None
@@ -155,34 +145,3 @@ class AnswerOut(BaseModel):
     turn: str
     model: str
     usage: dict[str, int]
-
-
-class ProblemOut(BaseModel):
-    """An RFC 9457 problem document."""
-
-    model_config = example(
-        type="https://bifocal.invalid/problems/invalid",
-        title="A field has a value that cannot be used",
-        status=422,
-        detail="text: Field required",
-        instance="urn:request:9f3b6c1d2e4f5a60",
-        errors=[{"field": "text", "detail": "Field required"}],
-    )
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str = ""
-    errors: list[dict[str, str]] = []
-
-
-def body(model: type[BaseModel], *, multipart: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what a route that reads its own body says of it: JSON of ``model``, or a form with
-    ``multipart`` as its schema."""
-    content: dict[str, Any] = {
-        "application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
-    }
-    if multipart is not None:
-        content["multipart/form-data"] = {"schema": multipart}
-    return {"requestBody": {"required": True, "content": content}}

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.http.bodies import FILES, media_type
+from bot.service.http.openapi import PROBLEMS
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
@@ -22,7 +23,6 @@ from bot.service.ingestion.jobs import Jobs, TooMany
 from bot.service.ingestion.upload_files import clean_name, keep
 from bot.service.native.libraries import library_of
 from bot.service.native.library_schema import JobOut, SourceOut, SourcesOut
-from bot.service.native.turns import PROBLEMS
 from bot.service.served.names import UPLOADS, LibraryNames, Names
 from retrievers.errors import LibraryError
 from retrievers.library import Library, Source

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Path
 from starlette.requests import Request
@@ -16,22 +16,14 @@ from bot.sent import SentPicture
 from bot.service.access.rights import Access
 from bot.service.flow.streams import EventStream, frame, held, unless_gone
 from bot.service.http.bodies import File, from_base64, read_either
+from bot.service.http.openapi import PROBLEMS, Key, body
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.requests import Who, within
-from bot.service.native.schema import AnswerOut, ProblemOut, TurnAsked, body
+from bot.service.native.schema import AnswerOut, TurnAsked
 from bot.service.observability.seen import Seen
 from bot.taking import name_by_key
 
 router = APIRouter(tags=["turns"])
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        description="The same question with the same key is one turn for a day.",
-    ),
-]
 StreamId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 LastEvent = Annotated[str, Header(alias="Last-Event-ID", max_length=64)]
 _FORM = {
@@ -51,21 +43,6 @@ EVENTS = {
     " `notice`, and `done` with the whole answer, or `error` with a problem document.",
     "model": AnswerOut,
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
-}
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemOut, "description": why}
-    for status, why in {
-        400: "Cannot be read",
-        401: "No good API key",
-        404: "Absent, or not for this key",
-        409: "In the way of another turn",
-        413: "Too large",
-        415: "Of a type that is not taken",
-        422: "A field cannot be used",
-        429: "Too many requests",
-        502: "The model failed",
-        503: "Overloaded or stopping",
-    }.items()
 }
 
 

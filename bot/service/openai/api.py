@@ -16,9 +16,8 @@ from bot.edits import answer_in
 from bot.events import Event
 from bot.service.flow.streams import held, unless_gone
 from bot.service.http.bodies import read_json
+from bot.service.http.openapi import PROBLEMS, Key, body
 from bot.service.http.requests import Who, within
-from bot.service.native.schema import body
-from bot.service.native.turns import PROBLEMS, Key
 from bot.service.observability.seen import Seen
 from bot.service.openai.answers import ChunkStream, Telling
 from bot.service.openai.asking import ALIAS, bot_of, no_model, read_asking

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from bot.service.native.schema import Name
+from bot.service.http.openapi import Name
 
 Citations = Literal["footnotes", "field", "both", "none"]
 INPUTS, INPUT_CHARS = 2048, 8192  #: texts of a request for embeddings, and characters of each
