@@ -9,12 +9,13 @@ an error in one line. Knows nothing of any channel.
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bot.channels.backend import Backend
 from bot.channels.final import Drawn, Final, Footnote, final_of
 from bot.channels.harmless import harmless, one_line
+from bot.channels.readable import readable
 from bot.channels.splitting import split
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer, Done, Event, Token
@@ -22,6 +23,7 @@ from bot.sent import SentPicture
 from bot.service.http.problems import problem_of
 from bot.service.observability import logs
 from memory.errors import HistoryUnavailable
+from retrievers.errors import PictureRefused
 
 __all__ = [
     "Channel",
@@ -55,7 +57,8 @@ class Incoming:
 
     ``conversation`` is a stable name (``slack:T1:C1:1700.1``), ``key`` the message's own, so that
     it is one turn however often it comes. ``unsupported`` are names of files that came along and
-    cannot be read. ``again`` is the id of the turn whose question was edited: ``text`` replaces it.
+    cannot be read; what is among ``pictures`` and none is left out of the question likewise.
+    ``again`` is the id of the turn whose question was edited: ``text`` replaces it.
     """
 
     conversation: str
@@ -114,7 +117,7 @@ async def answer(
     writing = asyncio.create_task(writer.run())
     try:
         async with places or nullcontext():
-            done = await _patiently(backend, message, writer, patience)
+            done = await _with_what_can_be_seen(backend, message, writer, patience, unread)
     except KNOWN_ERRORS as error:
         _log(error)
         await writer.end(writing)
@@ -141,6 +144,24 @@ def line_of(error: BaseException) -> str:
 def _log(error: BaseException) -> None:
     if problem_of(error).status >= 500:
         logs.tell("a turn of a channel failed", level="error", error=error)
+
+
+async def _with_what_can_be_seen(
+    backend: Backend, message: Incoming, writer: "_Writer", patience: float, unread: list[str]
+) -> Answer:
+    """Run the turn; once more without the pictures for which it is refused, named in ``unread``."""
+    try:
+        return await _patiently(backend, message, writer, patience)
+    except KNOWN_ERRORS as error:
+        if not message.pictures or problem_of(error).kind != "picture-refused":
+            raise
+        pictures, refused = await readable(message.pictures)
+        if not refused:
+            raise
+    unread += [f"left out {line}" for line in refused]
+    if not pictures and not message.text.strip():
+        raise PictureRefused("; ".join(unread))
+    return await _patiently(backend, replace(message, pictures=pictures), writer, patience)
 
 
 async def _patiently(

@@ -92,7 +92,7 @@ class Webhook:
                         await backend.delete_turn(conversation, old)
                         await self._turns.drop(conversation, message.of)
                 return {}
-            asked = Incoming(conversation, message.sender, message.text, message.sent(),
+            asked = Incoming(conversation, message.sender, message.text, *message.sent(),
                              key=message.id, again=old)  # fmt: skip
             if done := await answer(backend, asked, draft, places=self.worker.places):
                 await self._turns.save(conversation, done.turn, message.of or message.id)

@@ -44,12 +44,18 @@ class Message(BaseModel):
     pictures: list[Given] = Field(default_factory=list, max_length=64)
     wait: bool = False
 
-    def sent(self) -> list[SentPicture]:
-        """Return the pictures; a problem of status 422 for what is not base64."""
-        return [
-            SentPicture(from_base64(one.data, "pictures"), name=one.name, alt=one.alt)
-            for one in self.pictures
-        ]
+    def sent(self) -> tuple[list[SentPicture], list[str]]:
+        """Return the pictures, and what those are called that are not base64, or too large."""
+        pictures: list[SentPicture] = []
+        unread: list[str] = []
+        for number, one in enumerate(self.pictures, 1):
+            try:
+                data = from_base64(one.data, "pictures")
+            except Problem:
+                unread.append(one.name or f"picture {number}")
+                continue
+            pictures.append(SentPicture(data, name=one.name, alt=one.alt))
+        return pictures, unread
 
 
 def told_of(final: Final) -> dict[str, Any]:

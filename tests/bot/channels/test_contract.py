@@ -28,7 +28,7 @@ async def test_a_question_is_answered_with_what_it_rests_on(open_stage: Any) -> 
         (answer,) = await stage.answers(1)
         assert answer.of == message
         assert "34 metres" in answer.text
-        assert ".md" in answer.text or ".html" in answer.text
+        assert ".\u200bmd" in answer.text or ".html" in answer.text
 
 
 async def test_a_picture_is_known_two_turns_later(open_stage: Any, demo_files: Path) -> None:
@@ -127,13 +127,29 @@ async def test_nothing_of_a_source_is_a_live_link_or_calls_people(
 
 async def test_what_is_no_picture_is_refused_in_one_line(open_stage: Any) -> None:
     async with open_stage() as stage:
-        await stage.say("c1", "What is this?", pictures=[b"<html>no picture</html>"])
+        await stage.say("c1", "", pictures=[b"<html>no picture</html>", b"GIF89a"])
         (answer,) = await stage.answers(1)
         assert "\n" not in answer.text
-        assert "picture" in answer.text.lower()
+        assert answer.text.lower().count("left out") == 2
         assert "Traceback" not in answer.text
         await stage.say("c1", TALL)
         assert "34 metres" in (await stage.answers(2))[1].text
+
+
+async def test_one_bad_picture_among_several_is_left_out_and_named(
+    open_stage: Any, demo_files: Path
+) -> None:
+    good = (demo_files / "receipt-cafe.jpg").read_bytes()
+    async with open_stage() as stage:
+        await stage.say("c1", "What is the total?", pictures=[b"<html>no</html>", good, b"BM"])
+        (answer,) = await stage.answers(1)
+        assert "18.60" in answer.text
+        assert answer.text.count("left out") == 2
+        assert "not a picture in one of the formats" in answer.text
+        await stage.say("c1", TALL, pictures=[b"<html>no</html>"])
+        answers = await stage.answers(2)
+        assert "34 metres" in answers[1].text
+        assert answers[1].text.count("left out") == 1
 
 
 async def turns(stage: Any, conversation: str) -> list[str]:
