@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.ask_back import chosen, pending
-from memory.carrying import carried
+from memory.carrying_sides import Before, unnamed
 from memory.messages import Conversation, PictureRef, Turn
+from memory.phrases_sides import sides
 from memory.recall import Reference, refer
+
+#: Turns, the last one among them, of which "the left one" brings pictures back
+LOOKED_BACK = 5
 
 
 def pictures_meant(
@@ -26,7 +30,8 @@ def pictures_meant(
     any, and "the last picture" is the last one before. ``offered`` were shown by earlier answers.
     Where the turn before asked which picture was meant, and this says it, what is asked is the
     question that has been waiting. Where nothing points at a picture, but the words lean on
-    something unnamed ("what colour is it?"), the pictures of the last turn are carried on.
+    something unnamed ("what colour is it?"), the pictures of the last turn are carried on; where
+    they name a side ("and the left one?"), those of the last turn that was about some.
     """
     asking = pending(conversation.turns)
     if asking is not None and not new:
@@ -45,8 +50,33 @@ def pictures_meant(
     if new and not (meant.numbers or meant.ambiguous):
         return question, Reference()
     if not new and not meant.found:
-        return question, carried(question, spoken, conversation.pictures)
+        before = last_spoken(conversation.turns)
+        return question, unnamed(question, before, conversation.pictures)
     return question, meant
+
+
+def last_spoken(turns: Sequence[Turn]) -> Before:
+    """Return what the last turn about pictures was about, of the last :data:`LOOKED_BACK`."""
+    for ago in range(1, min(len(turns), LOOKED_BACK) + 1):
+        numbers = spoken_of(turns[: len(turns) - ago + 1])
+        if numbers:
+            messages = (_sent(turn) for turn in turns)
+            together = next((sent for sent in messages if set(numbers) <= set(sent)), ())
+            return Before(numbers, together, ago, chosen=_by_side(turns[-ago]))
+    return Before()
+
+
+def _sent(turn: Turn) -> tuple[int, ...]:
+    """Return the numbers of the pictures that came with a turn's question."""
+    again = {n for one in _maps(turn.ledger.get("references")) for n in _numbers(one.get("pictures"))}
+    return tuple(number for number in turn.question.pictures if number not in again)
+
+
+def _by_side(turn: Turn) -> bool:
+    """Tell whether a turn was about a picture that its words chose by a side."""
+    references = _maps(turn.ledger.get("references"))
+    said = [one.get("phrase") for one in references if one.get("sure") and not one.get("carried")]
+    return any(isinstance(phrase, str) and sides(phrase) for phrase in said)
 
 
 def spoken_of(turns: Sequence[Turn]) -> tuple[int, ...]:

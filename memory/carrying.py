@@ -25,9 +25,8 @@ from dataclasses import dataclass
 
 from memory import phrases_leaning as words
 from memory.messages import PictureRef
-from memory.phrases import language
-from memory.phrases_things import THINGS
-from memory.recall import Found, Reference
+from memory.phrases import CARDINALS, language
+from memory.recall import Found, Reference, joined
 
 MOST_CHARS, MOST_WORDS = 400, 40  #: of a question that may lean
 
@@ -43,6 +42,7 @@ _ASKED_ALONE = re.compile(
     r"(?:what|which|how(?: many| much)?|welche[nrsm]?|wie(?: ?viele?)?)\s+\w+\W*",
     re.IGNORECASE,
 )
+_SEVERAL = CARDINALS.keys() - {"one"}
 _HOW_MANY = re.compile(r"\b(?:how many|wie ?viele)\b", re.IGNORECASE)
 
 
@@ -56,8 +56,7 @@ def carried(text: str, spoken: Sequence[int], pictures: Sequence[PictureRef]) ->
     numbers = tuple(number for number in dict.fromkeys(spoken) if number in known)
     several = words.SEVERAL.search(text) and (len(numbers) == 2 or not words.BOTH.search(text))
     sure = len(numbers) < 2 or bool(several)
-    found = Found(phrase, numbers, sure, named=tuple(spoken), carried=True)
-    return Reference(numbers=numbers, phrase=phrase, found=(found,))
+    return joined([Found(phrase, numbers, sure, named=tuple(spoken), carried=True)])
 
 
 def leans_on(text: str) -> str:
@@ -68,7 +67,7 @@ def leans_on(text: str) -> str:
     if language(text) == "zh":
         return _leaning_in_han(text)
     clear = words.EXPLETIVES.sub(lambda match: " " * len(match.group()), text)
-    question = _Question(clear)
+    question = Question(clear)
     if len(question.tokens) > MOST_WORDS:
         return ""
     for at in range(len(question.tokens)):
@@ -82,9 +81,10 @@ class _Token:
     text: str
     word: str  #: in lower case
     clause: int  #: counts from 0
+    start: int  #: its place in the text
 
 
-class _Question:
+class Question:
     """The words of an English or German question."""
 
     def __init__(self, text: str) -> None:
@@ -93,7 +93,7 @@ class _Question:
         for match in _TOKEN.finditer(text):
             word = match.group().lower()
             clause += bool(_BREAK.search(text, end, match.start())) or word in words.JOINS
-            self.tokens.append(_Token(match.group(), word, clause))
+            self.tokens.append(_Token(match.group(), word, clause, match.start()))
             end = match.end()
 
     def word(self, at: int) -> str:
@@ -125,7 +125,7 @@ class _Question:
             return at > 0 and (after is None or after.word in ("da", "dort", "hier"))
         if token.word in words.PLACES:
             joins = token.word == "da" and at > 0 and self.tokens[at - 1].clause != token.clause
-            return not joins and not self._has_place()
+            return not joins and not self.has_place()
         return False
 
     def _is_alone(self, at: int, after: _Token | None) -> bool:
@@ -138,7 +138,7 @@ class _Question:
             return False
         if after is None or after.word in words.FOLLOWS:
             return True
-        if _is_seen(after.word) and token.word != "das":
+        if words.is_seen(after.word) and token.word != "das":
             return True
         further = self.next_in_clause(at + 1)
         ends = further is None or further.word in words.GOES_ON
@@ -148,12 +148,12 @@ class _Question:
             return ahead in words.AUXILIARIES or after.word.endswith("en")  # "kann man das essen"
         return ahead in words.AUXILIARIES and not after.word.endswith("s")
 
-    def _has_place(self) -> bool:
+    def has_place(self) -> bool:
         """Tell whether the question says where, other than on a picture: "in Norway"."""
         for at, token in enumerate(self.tokens):
             if token.word in words.PREPOSITIONS:
                 rest = [t.word for t in self.tokens[at + 1 :] if t.word not in words.DETERMINERS]
-                if rest and not (_is_seen(rest[0]) or _says_little(rest[0])):
+                if rest and not (words.is_seen(rest[0]) or words.says_little(rest[0])):
                     return True
         return False
 
@@ -161,17 +161,28 @@ class _Question:
         """Tell whether an earlier clause names what a pronoun at a place can stand for."""
         clause = self.tokens[at].clause
         for place, token in enumerate(self.tokens[:at]):
-            if token.clause == clause or _says_little(token.word):
+            if token.clause == clause or words.says_little(token.word):
                 continue
             ahead = {self.word(place - 1), self.word(place - 2)}
-            if ahead & words.DETERMINERS or (token.text[0].isupper() and place > 0):
+            if ahead & (words.DETERMINERS | _SEVERAL) or (token.text[0].isupper() and place > 0):
                 return True
         return False
+
+    def names_before(self, start: int) -> bool:
+        """Tell whether an earlier clause names what words from ``start`` on can stand for."""
+        at = next((n for n, token in enumerate(self.tokens) if token.start >= start), None)
+        return at is not None and self.has_noun_before(at)
+
+    def names_someone(self, text: str) -> bool:
+        """Tell whether a question has a name in it, or speaks of what belongs to who is asked."""
+        if {token.word for token in self.tokens} & words.YOURS:
+            return True
+        return language(text) != "de" and any(t.text[0].isupper() for t in self.tokens[1:])
 
     def names_nothing(self, text: str) -> bool:
         """Tell whether a question names no topic of its own."""
         said = {token.word for token in self.tokens}
-        own = [token.word for token in self.tokens if not _says_little(token.word)]
+        own = [token.word for token in self.tokens if not words.says_little(token.word)]
         if said & words.YOURS:
             return False
         if not own:
@@ -179,21 +190,11 @@ class _Question:
             return bool(said & (words.ASKS | words.SIDES)) and not spoken_to
         if all(word in words.SEEN for word in own):  # "what does the sign say?"
             return True
-        if _HOW_MANY.search(text) and all(_is_seen(word) for word in own):
+        if _HOW_MANY.search(text) and all(words.is_seen(word) for word in own):
             return True
         if language(text) != "de" and any(t.text[0].isupper() for t in self.tokens[1:]):
             return False  # a name
         return bool(_FRAGMENT.fullmatch(text) or _ASKED_ALONE.fullmatch(text))
-
-
-def _says_little(word: str) -> bool:
-    little = word in words.LITTLE or word in words.SIDES or word in words.LOOKS
-    return little or word in words.PRONOUNS or bool(THINGS.get(word, frozenset()) & words.COLOURS)
-
-
-def _is_seen(word: str) -> bool:
-    """Tell whether a word names what pictures often show, or a part of a picture."""
-    return word in THINGS or word in words.SEEN or word in words.SIDES
 
 
 def _leaning_in_han(text: str) -> str:

@@ -79,5 +79,5 @@ IDLE = frozenset(
 COMMON = frozenset(
     "auf aus bei bild bilder bitte das dem den der des die du ein eine es foto für hat ich im ist "
     "mit nicht noch nochmal oder sind und vom von war welche welches wer wie wo zeig zu zum "
-    "davor beide beiden alle letzte letzten rote roten".split()
+    "davor beide beiden alle letzte letzten rote roten rechts oben unten hinten steht".split()
 )

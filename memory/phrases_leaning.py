@@ -7,7 +7,7 @@ pictures or grammar; ``memory/carrying.py`` does.
 
 import re
 
-from memory.phrases_things import HAN_THINGS
+from memory.phrases_things import HAN_THINGS, THINGS
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -187,3 +187,14 @@ HAN_ASKS = re.compile(
 #: Of these, too, where the question speaks to someone
 HAN_LOOKS = re.compile("看|读|描述|翻译|比较|对比|解释|说明")
 HAN_THING = re.compile("|".join(HAN_THINGS))
+
+
+def says_little(word: str) -> bool:
+    """Tell whether a lower-case word names no topic: "the", "colour", "it"."""
+    little = word in LITTLE or word in SIDES or word in LOOKS
+    return little or word in PRONOUNS or bool(THINGS.get(word, frozenset()) & COLOURS)
+
+
+def is_seen(word: str) -> bool:
+    """Tell whether a word names what pictures often show, or a part of a picture."""
+    return word in THINGS or word in SEEN or word in SIDES

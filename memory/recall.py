@@ -30,6 +30,7 @@ from memory import phrases_zh, pointing
 from memory.captions import described, of_kind
 from memory.messages import PictureRef
 from memory.phrases import IDLE, Pointer, language
+from memory.phrases_sides import sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,9 @@ class _Reading:
         self._file_names()
         said = self.text
         self._counted(_NUMBER_OF, said)
+        for side in sides(self.text):  # "the left one" is no description
+            if side.whole:
+                self._strike(side.start, side.end)
         pointers = pointing.pointers(self.text, self.names, german=self.language == "de")
         if self.language == "zh":
             pointers += phrases_zh.pointers(self.text, self.names)
@@ -134,7 +138,7 @@ class _Reading:
                 self._strike(pointer.start, pointer.end)
         self._counted(_HASH, said)
         self.found.sort(key=lambda item: item[0])
-        return _joined([found for _, found in self.found])
+        return joined([found for _, found in self.found])
 
     def _says_numbers(self, pointer: Pointer) -> bool:
         """Tell whether the numbers of a pointer are lasting ones, not places among some."""
@@ -315,12 +319,13 @@ def _is_last(pointer: Pointer) -> bool:
     return pointer.place in ("last", "previous", "before", "penultimate") and not pointer.count
 
 
-def _joined(found: Sequence[Found]) -> Reference:
-    sure = dict.fromkeys(n for one in found if one.sure for n in one.numbers)
+def joined(found: Sequence[Found]) -> Reference:
+    """Return what phrases name together; of what was carried on there is nothing to ask."""
+    certain = dict.fromkeys(n for one in found if one.sure or one.carried for n in one.numbers)
     unsure = dict.fromkeys(n for one in found if not one.sure for n in one.numbers)
     return Reference(
-        numbers=tuple(sure),
-        ambiguous=tuple(n for n in unsure if n not in sure),
+        numbers=tuple(certain),
+        ambiguous=tuple(n for n in unsure if n not in certain),
         phrase=", ".join(one.phrase for one in found if one.phrase),
         found=tuple(found),
     )
