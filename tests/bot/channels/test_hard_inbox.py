@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.channels.inbox import Inbox, Taken
-from bot.channels.working import TRIES, Worker
+from bot.channels.working import TRIES, Work, Worker
 from bot.service.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 
@@ -54,6 +54,11 @@ async def way(tmp_path: Path) -> AsyncIterator[tuple[Unreliable, SharedRedis]]:
                 yield unreliable, redis
 
 
+def worker_of(inbox: Inbox, work: Work) -> Worker:
+    """Return a worker to which all messages are one conversation's."""
+    return Worker(inbox, work, lambda _: "c", again=0.0)
+
+
 async def waiting(redis: SharedRedis) -> int:
     """Return how many messages are not done."""
     return int(await redis.read(lambda client: client.hlen("bifocal:x:{x}:messages")))
@@ -75,7 +80,7 @@ async def test_a_question_that_failed_while_redis_was_down_is_tried_again(
 
     async with (
         Inbox(redis, "x", lease=0.6) as inbox,
-        Worker(inbox, work, lambda _: "c", again=0.0) as worker,
+        worker_of(inbox, work) as worker,
     ):
         taken = await inbox.take(["1"], b"hello")
         assert taken is not None
@@ -99,7 +104,7 @@ async def test_an_answered_question_is_removed_when_redis_is_back(
 
     async with (
         Inbox(redis, "x", lease=30) as inbox,
-        Worker(inbox, work, lambda _: "c", again=0.0) as worker,
+        worker_of(inbox, work) as worker,
     ):
         taken = await inbox.take(["1"], b"hello")
         assert taken is not None
@@ -126,10 +131,9 @@ async def test_what_a_worker_leaves_goes_on_with_the_next_one_however_often(
     async with Inbox(redis, "x", lease=30) as inbox:
         taken = await inbox.take(["1"], b"hello")
         assert taken is not None
-        inbox.let_lapse(taken)
         await inbox.give_back(taken)
         for _ in range(TRIES + 1):
             began.clear()
-            async with Worker(inbox, stall, lambda _: "c"), asyncio.timeout(60):
+            async with worker_of(inbox, stall), asyncio.timeout(60):
                 await began.wait()
     assert tries == [2] * (TRIES + 1)
