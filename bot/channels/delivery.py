@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 PATIENCE = 120.0  #: seconds that a question waits for a busy conversation or model
+AGAIN = 1.0  #: seconds until a turn is run again whose memory could not be reached
 GRACE = 0.05  #: seconds that the first words wait for the end: a quick answer needs no draft
 
 _LINES = {
@@ -213,6 +214,8 @@ def _retry_after(error: BaseException) -> float | None:
         wait = getattr(seen, "retry_after", None)
         if isinstance(wait, (int, float)):
             return min(30.0, max(0.1, float(wait)))
+        if isinstance(seen, HistoryUnavailable):
+            return AGAIN
         seen = seen.__cause__
     return None
 

@@ -103,6 +103,8 @@ class DiscordChannel:
         """Have a stored message worked at; when all is ending, by whoever takes it up."""
         if self._worker is not None:
             self._worker.begin(taken)
+        else:
+            self._inbox.let_lapse(taken)
 
     async def idle(self) -> None:
         """Wait until nothing that was begun is under way."""

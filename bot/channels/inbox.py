@@ -75,6 +75,13 @@ redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('HDEL', KEYS[3], 'owner:' .. ARGV[2], 'tries:' .. ARGV[2], 'note:' .. ARGV[2])
 return 1
 """
+# KEYS: leases, state. ARGV: owner, token, after (ms), what to add to the tries.
+_GIVE_BACK = f"""{_NOW}
+if redis.call('HGET', KEYS[2], 'owner:' .. ARGV[2]) ~= ARGV[1] then return 0 end
+redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', now + ARGV[3]), ARGV[2])
+redis.call('HINCRBY', KEYS[2], 'tries:' .. ARGV[2], ARGV[4])
+return 1
+"""
 # KEYS: state. ARGV: owner, token, note.
 _NOTE = """
 if redis.call('HGET', KEYS[1], 'owner:' .. ARGV[2]) ~= ARGV[1] then return 0 end
@@ -175,10 +182,21 @@ class Inbox:
         taken.note = note
         return bool(await self._redis.read(work))
 
-    async def give_back(self, taken: Taken, after: float = 0.0) -> None:
-        """Let any process take a message up again, after some seconds."""
+    async def give_back(self, taken: Taken, after: float = 0.0, *, counted: bool = True) -> None:
+        """Let any process take a message up again, after some seconds. Not ``counted``, this try
+        is none: it was ended in good order."""
+        self.let_lapse(taken)
+        keys = self._keys("leases", "state")
+        args = (self._owner, taken.token, int(after * 1000), 0 if counted else -1)
+
+        async def work(client: Any) -> int:
+            return int(await client.eval(_GIVE_BACK, len(keys), *keys, *args))
+
+        await self._redis.write(work)
+
+    def let_lapse(self, taken: Taken) -> None:
+        """Renew a message's lease no more: any process takes it up when that has lapsed."""
         self._held.pop(taken.token, None)
-        await self._extend([taken.token], int(after * 1000))
 
     async def take_up(self) -> Taken | None:
         """Take a message whose lease lapsed, if there is one."""

@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
+import aiohttp
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
@@ -104,8 +105,7 @@ class SlackApp:
         return await self.threads.takes_part(note.conversation)
 
     async def _take(self, note: Note) -> None:
-        if len(note.text) > MOST_QUESTION:
-            return  # longer than Slack lets people write
+        note = replace(note, text=note.text[:MOST_QUESTION])  # what is too long is said to be so
         if note.kind == "question":
             await self.threads.begin(note.conversation, note.team, note.channel, note.user)
         taken = await self.inbox.take(note.ids, note.to_bytes())
@@ -242,5 +242,5 @@ async def _quietly(work: Coroutine[Any, Any, None]) -> None:
     """Do what nobody waits for; what Slack refuses of it is logged."""
     try:
         await work
-    except (SlackApiError, *KNOWN_ERRORS) as error:
+    except (SlackApiError, aiohttp.ClientError, TimeoutError, *KNOWN_ERRORS) as error:
         logs.tell("Slack: something small was not done", level="warning", error=error)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_chat_stream import AsyncChatStream
 from slack_sdk.web.async_client import AsyncWebClient
@@ -287,7 +288,7 @@ class Waiting:
                 )
                 self._first.set()
                 await asyncio.sleep(STATUS)
-        except SlackApiError:
+        except (SlackApiError, aiohttp.ClientError, TimeoutError):
             self._first.set()
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 Kind = Literal["question", "edit", "deletion", "ask"]
 
+SLACKBOT = "USLACKBOT"  #: the user that Slack itself writes as
 MOST_FILES = 32  #: of one message that are looked at
 _KEPT = ("id", "name", "title", "mimetype", "size", "mode", "file_access", "url_private", "alt_txt")
 _NEW = frozenset((None, "file_share", "thread_broadcast", "me_message"))  #: subtypes of questions
@@ -122,8 +123,8 @@ def _edit(event: Mapping[str, Any], bot: str, common: dict[str, Any]) -> Note | 
 
 
 def _by_person(message: Mapping[str, Any], bot: str) -> bool:
-    user = message.get("user")
-    return bool(user and message.get("ts")) and user != bot and not message.get("bot_id")
+    user, program = message.get("user"), message.get("bot_id") or message.get("bot_profile")
+    return bool(user and message.get("ts")) and user not in (bot, SLACKBOT) and not program
 
 
 def _said(message: Mapping[str, Any]) -> dict[str, Any]:

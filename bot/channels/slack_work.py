@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -25,6 +26,7 @@ from bot.channels.slack_threads import Threads
 from bot.channels.working import TRIES, Turns
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer
+from bot.service import logs
 from memory.errors import HistoryUnavailable, TurnNotFound
 from retrievers.errors import LibraryError
 
@@ -32,7 +34,13 @@ MOST_NAMES = 5  #: people named in a message whose names are looked up
 MOST_PEOPLE = 10_000  #: whose names are kept
 FAILED = "failed/"  #: before a question's id, in the place of a turn that there is not
 TITLE = 60  #: characters of a thread's title
-_NOT_IN = frozenset(("not_in_channel", "channel_not_found", "is_archived", "restricted_action"))
+#: What Slack says where the bot may not write
+_NOT_IN = frozenset(
+    ("not_in_channel", "channel_not_found", "is_archived", "cannot_reply_to_message",
+     "user_is_restricted", "messages_tab_disabled", "restricted_action",
+     "restricted_action_read_only_channel", "restricted_action_non_threadable_channel",
+     "restricted_action_thread_locked")
+)  # fmt: skip
 
 
 class NotYet(HistoryUnavailable):
@@ -80,7 +88,29 @@ class SlackWork:
     places: AbstractAsyncContextManager[object] | None = None  #: entered while a turn runs
 
     async def do(self, taken: Taken) -> None:
-        """Do it; whatever fails is tried again, and said in the end."""
+        """Do it; whatever fails is tried again, and said in the end. Where the bot may not write
+        (any more), nothing is tried again."""
+        note = Note.from_bytes(taken.message)
+        try:
+            await self._do(taken)
+        except SlackApiError as error:
+            said = error.response.get("error")
+            logs.tell("Slack refused", level="warning", said=said, channel=note.channel)
+            if said not in _NOT_IN:
+                await self._give_up(note, taken, error)
+                raise
+        except Exception as error:
+            await self._give_up(note, taken, error)
+            raise
+
+    async def _give_up(self, note: Note, taken: Taken, error: Exception) -> None:
+        """Say after the last try that a question will not be answered."""
+        if taken.tries >= TRIES and note.kind in ("question", "edit"):
+            with contextlib.suppress(SlackApiError, aiohttp.ClientError, TimeoutError):
+                await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
+                await self._say(note, line_of(error))
+
+    async def _do(self, taken: Taken) -> None:
         note = Note.from_bytes(taken.message)
         try:
             if note.kind == "deletion":

@@ -97,6 +97,17 @@ class Worker:
 
     async def _do(self, taken: Taken) -> None:
         try:
+            if await self._tried(taken):
+                await self._end(taken)
+                return
+        except asyncio.CancelledError:  # this worker ends: the next one goes on at once
+            await self._leave(taken, counted=False)
+            raise
+        await self._leave(taken, self._again)
+
+    async def _tried(self, taken: Taken) -> bool:
+        """Work at a message; false when it is to be tried again."""
+        try:
             async with self._order.turn(self._line(taken.message)):
                 if taken.tries > TRIES:
                     logs.tell("a message ended so many processes that it is given up")
@@ -104,12 +115,20 @@ class Worker:
                     await self._work(taken)
         except Exception as error:  # whatever a channel's client raises
             logs.tell("a message could not be answered", level="error", error=error)
+            return taken.tries >= TRIES
+        return True
+
+    async def _end(self, taken: Taken) -> None:
+        """Remove a message, when Redis is back if it is down: its lease is renewed until then."""
+        while True:
             with contextlib.suppress(HistoryUnavailable):
-                if taken.tries < TRIES:
-                    await self._inbox.give_back(taken, self._again)
-                    return
-        with contextlib.suppress(HistoryUnavailable):  # it is taken up, and found to be answered
-            await self._inbox.done(taken)
+                await self._inbox.done(taken)
+                return
+            await asyncio.sleep(self._again)
+
+    async def _leave(self, taken: Taken, after: float = 0.0, *, counted: bool = True) -> None:
+        with contextlib.suppress(HistoryUnavailable):  # its lease lapses by itself
+            await self._inbox.give_back(taken, after, counted=counted)
 
 
 class Turns:

@@ -1,0 +1,91 @@
+"""What Slack and its people do when they are not kind."""
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+
+from bot.channels.inbox import Taken
+from bot.channels.slack_events import Note
+from bot.channels.working import TRIES
+
+if TYPE_CHECKING:
+    from slack_double import SlackDouble
+
+ME = "<@UBOT>"
+
+
+async def waiting(joined: Any) -> int:
+    """Return how many messages are not done."""
+    redis = joined.channel.heard.inbox._redis
+    return int(await redis.read(lambda client: client.hlen("bifocal:x:{slack}:messages")))
+
+
+@pytest.mark.parametrize("error", ["not_in_channel", "channel_not_found", "is_archived"])
+async def test_where_it_may_not_write_nothing_is_tried_again(
+    slack: "SlackDouble", join: Any, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bot was removed from a channel: the log says so once, and the question is done with."""
+    slack.failing |= {"chat.postMessage": error, "chat.startStream": error}
+    async with join() as joined:
+        await slack.say(f"{ME} How tall is the lighthouse?")
+        await joined.worker.idle()
+        assert await waiting(joined) == 0
+    told = [one for one in capsys.readouterr().out.splitlines() if "Slack refused" in one]
+    assert [error in one for one in told] == [True]
+
+
+async def test_what_fails_to_the_last_is_said(slack: "SlackDouble", join: Any) -> None:
+    """Whoever asked is told when the last try failed, and no half of an answer stays."""
+    slack.failing |= {"chat.stopStream": "fatal_error", "chat.update": "fatal_error"}
+    note = Note("question", "T1", "D1", slack.ts(), "1.2", "U1", "How tall is the lighthouse?")
+    async with join() as joined:
+        with pytest.raises(SlackApiError):
+            await joined.worker._work(Taken("token", note.to_bytes(), tries=TRIES))
+    (said,) = slack.messages.values()
+    assert said.read.startswith("Something went wrong")
+
+
+async def test_slackbot_and_other_programs_are_not_answered(
+    slack: "SlackDouble", join: Any
+) -> None:
+    """Slackbot's words in a thread where the bot takes part are no questions: two bots would never
+    end."""
+    async with join() as joined:
+        first = await slack.say(f"{ME} How tall is the lighthouse?")
+        await slack.until(lambda: slack.answers(first.ts))
+        said = {"type": "message", "channel": "C1", "channel_type": "channel", "text": f"{ME} hi"}
+        said["thread_ts"] = first.ts
+        await slack.event({**said, "ts": slack.ts(), "user": "USLACKBOT"})
+        await slack.event({**said, "ts": slack.ts(), "user": "U9", "bot_profile": {"id": "B9"}})
+        await joined.worker.idle()
+    assert len(slack.answers(first.ts)) == 1
+
+
+async def test_what_is_too_long_is_said_to_be_so(slack: "SlackDouble", join: Any) -> None:
+    async with join():
+        asked = await slack.say("How tall is the lighthouse? " * 4000, channel="D1")
+        (line,) = await slack.until(lambda: slack.answers(asked.ts))
+    assert "the most is 8,000" in line.read
+
+
+async def test_redis_killed_while_an_answer_is_written_costs_no_answer(
+    slack: "SlackDouble", join: Any, stepping: Any
+) -> None:
+    """The turn cannot be saved; when Redis is back it is run again, and answered once."""
+    more = asyncio.Event()
+    async with join(stepping(pieces=["One, ", more, "two."])) as joined:
+        redis = joined.channel.heard.inbox._redis
+        told: Any = await redis.read(lambda client: client.info("server"))
+        asked = await slack.say("Count.", channel="D1")
+        await slack.until(lambda: any(m.streaming for m in slack.messages.values()))
+        os.kill(told["process_id"], signal.SIGKILL)
+        more.set()
+        await slack.until(lambda: any("two" in m.read for m in slack.answers(asked.ts)))
+        await joined.worker.idle()
+        (answer,) = slack.answers(asked.ts)
+        assert "One, two." in answer.read
+        assert await waiting(joined) == 0
