@@ -62,6 +62,15 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
     not there or was made with other encoders, a Redis or a model that cannot be reached.
     """
     library = stack.enter_context(Library.open(settings.library))
+    opened = await open_shared(settings, stack, library)
+    return assemble(settings, *opened, stack)
+
+
+async def open_shared(
+    settings: Settings, stack: AsyncExitStack, library: Library
+) -> tuple[Prompts, Engines, Shelf, RedisHistory]:
+    """Return what bots may share, opened side by side, and the shelf of ``library``; closing
+    ``stack`` gives it back. Raises as :func:`build` does."""
     prompts = load_prompts(settings)
     opening = asyncio.create_task(open_history(settings))
     try:
@@ -74,7 +83,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> "Parts":
         raise
     history = await opening
     stack.push_async_callback(history.aclose)
-    return assemble(settings, prompts, engines, shelf, history, stack)
+    return prompts, engines, shelf, history
 
 
 def load_engines(settings: Settings, stack: AsyncExitStack, library: Library) -> Engines:

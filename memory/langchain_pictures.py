@@ -9,7 +9,6 @@ Only a picture's header is read here; pixels are decoded by those who look at th
 turns or of Redis.
 """
 
-import binascii
 import hashlib
 import io
 import warnings
@@ -19,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from memory.data_uris import DataUriRefused, decode, read_data_uri
 from memory.errors import HistoryError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -90,55 +90,35 @@ def _bytes_of(block: Mapping[str, Any]) -> bytes:
     if isinstance(source, Mapping):  # Anthropic's
         block = {key: source.get(key) for key in ("data", "url")}
     raw = block.get("image")
-    if isinstance(raw, bytes):
-        encoded: object = None
-    else:
-        encoded = next((block[key] for key in ("base64", "data") if block.get(key)), None)
-    if isinstance(raw, bytes):
-        data = raw
-    elif isinstance(encoded, bytes):
-        data = encoded
-    else:
-        data = _decoded(encoded if isinstance(encoded, str) else _in_address(block))
+    bare = next((block[key] for key in ("base64", "data") if block.get(key)), None)
+    data = raw if isinstance(raw, bytes) else bare
+    if not isinstance(data, bytes):
+        data = _decoded(data if isinstance(data, str) else None, block)
     if len(data) > MAX_BYTES:
-        raise _too_large(len(data))
+        raise HistoryError(
+            f"a picture of {len(data) / 1e6:.0f} MB, the most is {MAX_BYTES / 1e6:.0f} MB: make it"
+            " smaller"
+        )
     return data
 
 
-def _in_address(block: Mapping[str, Any]) -> str:
-    """Return the base64 of a ``data:`` address; ``HistoryError`` for any other."""
+def _decoded(bare: str | None, block: Mapping[str, Any]) -> bytes:
+    """Return what base64 holds, ``bare`` or in the block's ``data:`` address."""
     address = block.get("url") or block.get("image_url")
     if isinstance(address, Mapping):
         address = address.get("url")
-    if not isinstance(address, str) or not address:
-        raise HistoryError(
-            "an image part without a picture in it: give base64, a data: address or bytes"
-        )
-    scheme, colon, _ = address.partition(":")
-    if scheme.lower() != "data":
-        shown = f"a {scheme[:20]}: address" if colon else "a path"
-        raise HistoryError(
-            f"an image part with {shown}: conversations keep pictures and fetch nothing; give the"
-            " picture itself"
-        )
-    head, comma, body = address.partition(",")
-    if not comma or not head.lower().endswith(";base64"):
-        raise HistoryError("an image part with a data: address that is not base64")
-    return body
-
-
-def _decoded(encoded: str) -> bytes:
-    if len(encoded) > MAX_BYTES * 4 // 3 + 4:
-        raise _too_large(len(encoded) * 3 // 4)
     try:
-        return binascii.a2b_base64(encoded, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        raise HistoryError("an image part whose base64 cannot be decoded") from error
-
-
-def _too_large(size: int) -> HistoryError:
-    return HistoryError(
-        f"a picture of {size / 1e6:.0f} MB, the most is {MAX_BYTES / 1e6:.0f} MB: make it smaller"
+        if bare is not None:
+            return decode(bare, MAX_BYTES)
+        if isinstance(address, str) and address:
+            return read_data_uri(address, MAX_BYTES).data
+    except DataUriRefused as error:
+        raise HistoryError(
+            f"an image part that is {error}; conversations fetch nothing: give the picture itself,"
+            f" of at most {MAX_BYTES / 1e6:.0f} MB"
+        ) from error
+    raise HistoryError(
+        "an image part without a picture in it: give base64, a data: address or bytes"
     )
 
 

@@ -50,7 +50,7 @@ def test_the_page_lists_every_event_that_is_logged() -> None:
 
 
 def test_the_page_lists_every_attribute_of_a_span() -> None:
-    source = (ROOT / "bot" / "service" / "traces.py").read_text("utf-8")
+    source = (ROOT / "bot" / "service" / "observability" / "traces.py").read_text("utf-8")
     set_there = set(re.findall(r'set_attribute\(f?"([^"]+)"', source))
     listed = {name for row in rows("attribute") for name in names(row[0])}
     tokens = {name for name in listed if name.startswith("bifocal.tokens.")}

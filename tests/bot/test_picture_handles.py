@@ -1,45 +1,16 @@
 """Pictures of a conversation through whole turns: who sent them, which are meant, what is kept."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from PIL import Image
-from pydantic import ConfigDict, Field
+from scripted_chat import ScriptedChat
 
 from bot import Notice, Token
 from memory.errors import PictureNotFound
 from memory.records import picture_key
-
-
-class ScriptedChat(BaseChatModel):
-    """A real chat model with eyes that says what it was told to, and keeps what it was shown."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    reads_evidence: ClassVar[bool] = False
-    pictures: bool = True
-    max_pictures: int = 4
-    context_tokens: int = 8192
-    says: str
-    seen: list[list[BaseMessage]] = Field(default_factory=list)
-
-    @property
-    def _llm_type(self) -> str:
-        return "scripted"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    def _stream(
-        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
-    ) -> Iterator[ChatGenerationChunk]:
-        self.seen.append(messages)
-        yield ChatGenerationChunk(message=AIMessageChunk(content=self.says))
 
 
 @pytest.fixture
@@ -57,7 +28,7 @@ async def test_a_picture_keeps_its_number_size_hash_time_and_the_name_of_who_sen
 ) -> None:
     """The name is cut short and loses its control characters."""
     before = time.time()
-    async with open_bot(ScriptedChat(says="Seen.")) as bot:
+    async with open_bot(ScriptedChat(says=["Seen."], pictures=True)) as bot:
         await bot.ask("Look.", images=[photos["dog"]], conversation="c", sender="An\x1b[2Jna\n")
         await bot.ask("Look.", images=[photos["car"]], conversation="c", sender="B" * 900)
         await bot.ask("Look.", images=[photos["cat"]], conversation="c")
@@ -73,7 +44,7 @@ async def test_an_ambiguous_picture_is_asked_for_and_the_reply_answers_the_first
 ) -> None:
     """Neither retrieval nor the model runs for the question that asks back; both turns are saved,
     and the ledgers say what was meant and what the model was shown."""
-    model = ScriptedChat(says="It is grey.")
+    model = ScriptedChat(says=["It is grey."], pictures=True)
     async with open_bot(model) as bot:
         for name in ("dog", "car", "cat"):
             who = "Ben" if name == "car" else "Anna"
@@ -111,7 +82,7 @@ async def test_an_ambiguous_picture_is_asked_for_and_the_reply_answers_the_first
 async def test_a_picture_sent_with_an_ambiguous_question_is_kept_and_looked_at_with_the_reply(
     open_bot: Any, photos: dict[str, Path]
 ) -> None:
-    async with open_bot(ScriptedChat(says="Different.")) as bot:
+    async with open_bot(ScriptedChat(says=["Different."], pictures=True)) as bot:
         for name in ("dog", "cat"):
             await bot.ask("Look.", images=[photos[name]], conversation="c", sender="Anna")
         back = await bot.ask(
@@ -143,7 +114,7 @@ async def test_a_follow_up_on_the_picture_of_the_last_turn_does_not_ask(
     open_bot: Any, photos: dict[str, Path]
 ) -> None:
     """Among several pictures, "the picture" is the one that was just spoken of."""
-    async with open_bot(ScriptedChat(says="A dog.")) as bot:
+    async with open_bot(ScriptedChat(says=["A dog."], pictures=True)) as bot:
         for name in ("dog", "car", "cat"):
             await bot.ask("Look.", images=[photos[name]], conversation="c")
         await bot.ask("What is in picture 2?", conversation="c")
@@ -172,7 +143,7 @@ async def test_the_events_of_asking_back_come_in_the_order_of_any_turn(
 async def test_a_dropped_picture_is_said_to_be_dropped_and_the_next_has_a_number_of_its_own(
     open_bot: Any, photos: dict[str, Path]
 ) -> None:
-    async with open_bot(ScriptedChat(says="Seen.")) as bot:
+    async with open_bot(ScriptedChat(says=["Seen."], pictures=True)) as bot:
         for name in ("dog", "car"):
             await bot.ask("Look.", images=[photos[name]], conversation="c")
         await bot.drop("c", 2)
@@ -193,7 +164,7 @@ async def test_only_the_pictures_that_matter_are_shown_to_the_model_and_it_is_sa
     open_bot: Any, photos: dict[str, Path]
 ) -> None:
     """The others are in its prompt as captions; a model without eyes is told nothing of it."""
-    model = ScriptedChat(says="Seen.")
+    model = ScriptedChat(says=["Seen."], pictures=True)
     async with open_bot(model, pictures_shown=1) as bot:
         for name in ("dog", "car", "cat"):
             await bot.ask("Look.", images=[photos[name]], conversation="c")
@@ -233,7 +204,7 @@ async def test_a_picture_that_an_answer_showed_gets_a_lasting_number_when_it_is_
 
 async def test_of_several_pictures_that_were_shown_it_is_asked_which(open_bot: Any) -> None:
     """Those that are named get numbers, by which the reply can speak of them."""
-    model = ScriptedChat(says=" ".join(f"[{n}]" for n in range(1, 9)))
+    model = ScriptedChat(says=[" ".join(f"[{n}]" for n in range(1, 9))], pictures=True)
     async with open_bot(model) as bot:
         answer = await bot.ask("pictures of boats and birds", conversation="c")
         media = list(dict.fromkeys(c.media for c in answer.citations if c.kind == "picture"))
@@ -262,7 +233,7 @@ async def test_a_picture_whose_pixels_are_gone_is_said_and_the_others_are_looked
     open_bot: Any, photos: dict[str, Path]
 ) -> None:
     """Its caption and number are still there; the turn does not fail."""
-    async with open_bot(ScriptedChat(says="Seen.")) as bot:
+    async with open_bot(ScriptedChat(says=["Seen."], pictures=True)) as bot:
         for name in ("dog", "car"):
             await bot.ask("Look.", images=[photos[name]], conversation="c")
         history: Any = bot.parts.history

@@ -2,54 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessageChunk
 from PIL import Image
-from pydantic import ConfigDict, Field
+from scripted_chat import ScriptedChat
 
 from bot import Answer, AsyncChatBot, ChatBot, Cited, Done, EvidenceFound, Notice, Token, TurnError
 from memory.errors import ConversationBusy, KeyReused, TurnInFlight
 
 KEYS = 200 if os.environ.get("BIFOCAL_FULL") else 6
-
-
-class Writer(BaseChatModel):
-    """A real chat model that says "Seen.", or fails or stalls after its first word."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    reads_evidence: ClassVar[bool] = False
-    pictures: bool = False
-    max_pictures: int = 4
-    context_tokens: int = 8192
-    fails: bool = False
-    stalls: bool = False
-    seen: list[list[BaseMessage]] = Field(default_factory=list)
-    asked: asyncio.Event = Field(default_factory=asyncio.Event)
-
-    @property
-    def _llm_type(self) -> str:
-        return "writer"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _astream(
-        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        self.seen.append(messages)
-        self.asked.set()
-        yield ChatGenerationChunk(message=AIMessageChunk(content="Seen"))
-        if self.fails:
-            raise ConnectionResetError("the server hung up")
-        if self.stalls:
-            await asyncio.sleep(3600)
-        yield ChatGenerationChunk(message=AIMessageChunk(content="."))
+SEEN = ["Seen", "."]
 
 
 def told(answer: Answer) -> dict[str, Any]:
@@ -85,7 +50,7 @@ async def test_a_repeated_follow_up_gets_what_was_searched_for_and_which_picture
 ) -> None:
     """The whole JSON is that of the first answer but for timings, with a picture and without."""
     red, blue = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
-    async with open_bot(Writer(pictures=True), condense_seconds=0) as bot:
+    async with open_bot(ScriptedChat(says=SEEN, pictures=True), condense_seconds=0) as bot:
         await bot.ask("How tall is the lighthouse?", images=[red, blue], conversation="c")
         for key, question in (("p", "What is in the second picture?"), ("w", "And how old is it?")):
             first = await bot.ask(question, conversation="c", idempotency_key=key)
@@ -105,7 +70,7 @@ async def test_a_repeated_reply_to_a_question_back_keeps_the_question_that_had_w
 ) -> None:
     """The answer's question is the one that was answered, not "the second one"."""
     pictures = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
-    async with open_bot(Writer(pictures=True)) as bot:
+    async with open_bot(ScriptedChat(says=SEEN, pictures=True)) as bot:
         await bot.ask("Keep these.", images=pictures, conversation="c")
         asks = await bot.ask("What is in that picture?", conversation="c", idempotency_key="a")
         repeated = await bot.ask("What is in that picture?", conversation="c", idempotency_key="a")
@@ -119,7 +84,7 @@ async def test_a_repeated_reply_to_a_question_back_keeps_the_question_that_had_w
 
 async def test_many_at_once_under_one_key_are_one_turn(open_bot: Any) -> None:
     """5 at once for each key: one is answered, the others are told that it is in flight."""
-    async with open_bot(Writer()) as bot:
+    async with open_bot(ScriptedChat(says=SEEN)) as bot:
         for key in range(KEYS):
             replies = await asyncio.gather(
                 *(bot.ask(f"What is {key}?", idempotency_key=f"k{key}") for _ in range(5)),
@@ -133,17 +98,19 @@ async def test_many_at_once_under_one_key_are_one_turn(open_bot: Any) -> None:
 
 async def test_a_turn_that_failed_may_be_asked_again_under_its_key(open_bot: Any) -> None:
     """Nothing was saved, so nothing is repeated."""
-    async with open_bot(Writer(fails=True)) as bot:
+    async with open_bot(
+        ScriptedChat(says=["Seen", ConnectionResetError("the server hung up")])
+    ) as bot:
         with pytest.raises(TurnError):
             await bot.ask("What is this?", conversation="c", idempotency_key="k")
-        async with open_bot(Writer()) as second:
+        async with open_bot(ScriptedChat(says=SEEN)) as second:
             answer = await second.ask("What is this?", conversation="c", idempotency_key="k")
     assert answer.text == "Seen."
 
 
 async def test_a_second_turn_waits_or_is_told_that_the_conversation_is_busy(open_bot: Any) -> None:
     """The setting busy_seconds says for how long."""
-    model = Writer(stalls=True)
+    model = ScriptedChat(says=["Seen", asyncio.Event()])
     async with open_bot(model, busy_seconds=0.05) as bot:
         first = asyncio.create_task(bot.ask("What is this?", conversation="c"))
         await model.asked.wait()
@@ -158,7 +125,7 @@ async def test_a_second_turn_waits_or_is_told_that_the_conversation_is_busy(open
 
 async def test_turns_that_come_at_once_see_one_another(open_bot: Any) -> None:
     """The later ones have the earlier ones in their prompt."""
-    model = Writer()
+    model = ScriptedChat(says=SEEN)
     async with open_bot(model) as bot:
         await asyncio.gather(*(bot.ask(f"Question {n}?", conversation="c") for n in range(4)))
     asked = [messages for messages in model.seen if len(messages) > 1]  # one: to rewrite it
@@ -183,7 +150,7 @@ def test_the_synchronous_bot_repeats_too(demo_library: Path) -> None:
 async def test_a_picture_whose_pixels_are_gone_is_said_and_the_turn_goes_on(open_bot: Any) -> None:
     """Asked about by its number, and when its own turn is answered again; the handle stays."""
     red = Image.new("RGB", (40, 30), "red")
-    async with open_bot(Writer(), pictures_ttl="0.05s") as bot:
+    async with open_bot(ScriptedChat(says=SEEN), pictures_ttl="0.05s") as bot:
         first = await bot.ask("What is this?", images=[red], conversation="c")
         await asyncio.sleep(0.2)
         answer = await bot.ask("What is in picture 1?", conversation="c")

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any, ClassVar
 from uuid import UUID
@@ -10,52 +9,16 @@ from uuid import UUID
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from PIL import Image
-from pydantic import ConfigDict, Field
+from pydantic import Field
+from scripted_chat import ScriptedChat
 
 from bot import Answer, AsyncChatBot, Cited, Done, Event, EvidenceFound, Notice, Token, TurnError
 from bot.demo import DemoQuestion, questions
 
 STEPS = ["load", "encode", "retrieve", "fuse", "compose", "generate", "cite", "save"]
-
-
-class ScriptedChat(BaseChatModel):
-    """A real chat model that says what it was told to, and can fail or stall in mid-stream."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    reads_evidence: ClassVar[bool] = False
-    pictures: bool = False
-    max_pictures: int = 4
-    context_tokens: int = 8192
-    says: list[str]
-    fails_after: int | None = None
-    stalls_after: int | None = None
-    seen: list[list[BaseMessage]] = Field(default_factory=list)
-    asked: asyncio.Event = Field(default_factory=asyncio.Event)
-
-    @property
-    def _llm_type(self) -> str:
-        return "scripted"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[Any]:
-        raise NotImplementedError
-
-    async def _astream(
-        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        self.seen.append(messages)
-        self.asked.set()
-        for number, text in enumerate(self.says):
-            if number == self.fails_after:
-                raise ConnectionResetError("the server hung up")
-            if number == self.stalls_after:
-                await asyncio.sleep(3600)
-            yield ChatGenerationChunk(message=AIMessageChunk(content=text))
 
 
 class WholeChat(BaseChatModel):
@@ -169,7 +132,7 @@ async def test_the_ledger_says_who_found_what_and_timings_name_every_step(open_b
 
 
 async def test_a_model_that_fails_in_mid_stream_leaves_no_trace_in_memory(open_bot: Any) -> None:
-    model = ScriptedChat(says=["It is ", "38 ", "metres."], fails_after=2)
+    model = ScriptedChat(says=["It is ", "38 ", ConnectionResetError("the server hung up")])
     picture = Image.new("RGB", (40, 30), "red")
     async with open_bot(model) as bot:
         with pytest.raises(TurnError) as caught:
@@ -194,14 +157,14 @@ async def test_a_caller_that_leaves_in_mid_stream_leaves_no_trace_in_memory(open
 
 
 async def test_a_cancelled_turn_leaves_no_trace_and_the_next_one_works(open_bot: Any) -> None:
-    model = ScriptedChat(says=["It ", "is "], stalls_after=1)
+    model = ScriptedChat(says=["It ", asyncio.Event()])
     async with open_bot(model) as bot:
         task = asyncio.create_task(bot.ask("How tall?", conversation="c1"))
         await model.asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        model.stalls_after = None
+        model.says = ["It ", "is "]
         answer = await bot.ask("How tall?", conversation="c1")
         after = await bot.conversation("c1")
     assert answer.text == "It is"
@@ -211,8 +174,8 @@ async def test_a_cancelled_turn_leaves_no_trace_and_the_next_one_works(open_bot:
 async def test_an_answer_that_takes_too_long_is_ended_with_the_setting_that_allows_more(
     open_bot: Any,
 ) -> None:
-    for stalls_after in (0, 1):
-        model = ScriptedChat(says=["It ", "is "], stalls_after=stalls_after)
+    for begins in ([], ["It "]):
+        model = ScriptedChat(says=[*begins, asyncio.Event()])
         async with open_bot(model, answer_seconds=0.2) as bot:
             with pytest.raises(TurnError, match="answer_seconds"):
                 await bot.ask("How tall?")

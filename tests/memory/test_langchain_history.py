@@ -329,15 +329,18 @@ async def test_a_picture_that_came_from_here_keeps_its_number(history: RedisHist
 @pytest.mark.parametrize(
     ("part", "why"),
     [
-        ({"type": "image", "url": "https://example.com/x.png"}, "a https: address"),
-        ({"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}}, "a http: address"),
-        ({"type": "image_url", "image_url": "file:///etc/passwd"}, "a file: address"),
+        ({"type": "image", "url": "https://example.com/x.png"}, "a 'https' address"),
+        (
+            {"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}},
+            "a 'http' address",
+        ),
+        ({"type": "image_url", "image_url": "file:///etc/passwd"}, "a 'file' address"),
         ({"type": "image_url", "image_url": "/etc/passwd"}, "a path"),
-        ({"type": "image", "source": {"type": "url", "url": "https://x.y/z"}}, "a https: address"),
+        ({"type": "image", "source": {"type": "url", "url": "https://x.y/z"}}, "a 'https' address"),
         ({"type": "image", "url": "data:image/png,abc"}, "not base64"),
         ({"type": "image", "base64": "%%%"}, "cannot be decoded"),
         ({"type": "image", "base64": base64.b64encode(b"<svg/>").decode()}, "not a picture"),
-        ({"type": "image", "base64": "A" * 45_000_000}, "34 MB"),
+        ({"type": "image", "base64": "A" * 45_000_000}, "33.8 MB"),
         ({"type": "image", "picture": 1}, "without a picture"),
         ({"type": "image"}, "without a picture"),
         (block(png(size=(17_000, 1))), "17000x1"),

@@ -23,9 +23,9 @@ from langchain_core.messages import (
 )
 from PIL import Image
 
-from bot.data_uris import DataUriRefused, decode, read_data_uri
 from bot.errors import ModelError
 from bot.models.llama.values import MIB, Line, Pixels
+from memory.data_uris import DataUriRefused, decode, read_data_uri
 from retrievers.errors import PictureRefused
 from retrievers.imaging import MAX_BYTES, PictureLike, check_size, read_picture, shrink
 

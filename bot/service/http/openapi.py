@@ -18,6 +18,8 @@ Key = Annotated[
         description="The same question with the same key is one turn for a day.",
     ),
 ]
+#: The schema of a file
+BINARY = {"type": "string", "format": "binary"}
 
 
 def example(**values: Any) -> ConfigDict:
@@ -77,3 +79,12 @@ def body(model: type[BaseModel], *, multipart: dict[str, Any] | None = None) -> 
     if multipart is not None:
         content["multipart/form-data"] = {"schema": multipart}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def form(required: str, **fields: Any) -> dict[str, Any]:
+    """Return what a route says of the form that it reads: the schemas of its fields, and which of
+    them must be there."""
+    schema = {"type": "object", "properties": fields, "required": [required]}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    }

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from bot.events import Answer
 from bot.record import answer_again
 from bot.service.http.bodies import media_type
-from bot.service.http.openapi import PROBLEMS
+from bot.service.http.openapi import BINARY, PROBLEMS, form
 from bot.service.http.problems import Problem, invalid
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
@@ -45,24 +45,8 @@ router = APIRouter(tags=["conversations"], route_class=SegmentRoute)
 NAME = 256  #: characters of a conversation's name
 MOST = 2**40  #: any number of a picture's reference is less
 LATEST = 10**11  #: any time of a turn is before (s)
-_ZIP = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "name": {"type": "string", "minLength": 1, "maxLength": NAME},
-                    },
-                    "required": ["file"],
-                }
-            }
-        },
-    }
-}
+_ZIP = {"content": {"application/zip": {"schema": BINARY}}}
+_FORM = form("file", file=BINARY, name={"type": "string", "minLength": 1, "maxLength": NAME})
 
 
 @dataclass(frozen=True, slots=True)

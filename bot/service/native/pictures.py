@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.http.bodies import media_type, read_form
-from bot.service.http.openapi import PROBLEMS, example
+from bot.service.http.openapi import BINARY, PROBLEMS, example
 from bot.service.http.problems import Problem, not_found
 from bot.service.http.requests import Who
 from retrievers.imaging import read_picture
@@ -19,17 +19,17 @@ Id = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 #: What a route that returns a picture says of it
 PICTURE: dict[str, Any] = {
     "description": "The picture.",
-    "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    "content": {"image/*": {"schema": BINARY}},
 }
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "image/*": {"schema": BINARY},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "properties": {"file": BINARY},
                     "required": ["file"],
                 }
             },

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bot.service.http.bodies import FILES, media_type
-from bot.service.http.openapi import PROBLEMS
+from bot.service.http.openapi import BINARY, PROBLEMS, form
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
@@ -32,27 +32,7 @@ InLibrary = Annotated[str, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Name = Annotated[
     str, Path(min_length=1, max_length=512, description="As the list calls it; percent-encoded.")
 ]
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "minItems": 1,
-                            "maxItems": FILES,
-                        }
-                    },
-                    "required": ["files"],
-                }
-            }
-        },
-    }
-}
+_FORM = form("files", files={"type": "array", "items": BINARY, "minItems": 1, "maxItems": FILES})
 
 
 @router.get("/v1/sources", response_model=SourcesOut, responses=PROBLEMS)

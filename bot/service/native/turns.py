@@ -16,7 +16,7 @@ from bot.sent import SentPicture
 from bot.service.access.rights import Access
 from bot.service.flow.streams import EventStream, frame, held, unless_gone
 from bot.service.http.bodies import File, from_base64, read_either
-from bot.service.http.openapi import PROBLEMS, Key, body
+from bot.service.http.openapi import BINARY, PROBLEMS, Key, body
 from bot.service.http.problems import Problem, invalid, not_found
 from bot.service.http.requests import Who, within
 from bot.service.native.schema import AnswerOut, TurnAsked
@@ -35,7 +35,7 @@ _FORM = {
         "sender": {"type": "string", "maxLength": 200},
         "stream": {"type": "boolean"},
         "resumable": {"type": "boolean"},
-        "pictures": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        "pictures": {"type": "array", "items": BINARY},
     },
 }
 EVENTS = {

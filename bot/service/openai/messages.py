@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.data_uris import DataUriRefused, read_data_uri
+from memory.data_uris import DataUriRefused, read_data_uri
 from retrievers.imaging import MAX_BYTES
 
 MESSAGES = 1000  #: of a request at most

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bot.build import Engines, Shelf, assemble, load_engines, load_prompts, open_history, open_shelf
+from bot.build import Engines, Shelf, assemble, open_shared, open_shelf
 from bot.compose import Prompts
 from bot.errors import AccessError
 from bot.service.access.rights import check_name
@@ -59,18 +59,7 @@ class Bots:
         """
         async with AsyncExitStack() as stack:
             library = stack.enter_context(Library.open(settings.library, create=True))
-            prompts = load_prompts(settings)
-            opening = asyncio.create_task(open_history(settings))
-            try:
-                engines = await asyncio.to_thread(load_engines, settings, stack, library)
-                shelf = await asyncio.to_thread(open_shelf, settings, library, engines)
-            except BaseException:
-                (opened,) = await asyncio.gather(opening, return_exceptions=True)
-                if isinstance(opened, RedisHistory):
-                    await opened.aclose()
-                raise
-            history = await opening
-            stack.push_async_callback(history.aclose)
+            prompts, engines, shelf, history = await open_shared(settings, stack, library)
             bots = cls(settings, engines, prompts, history, stack)
             bots._shelves[DEFAULT] = shelf
             yield bots

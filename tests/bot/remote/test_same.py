@@ -7,13 +7,11 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from PIL import Image
+from scripted_chat import ScriptedChat
 
 from bot import AsyncRemoteChatBot, Done, SentPicture, TurnError
 from bot.show import source_name
@@ -31,28 +29,6 @@ from retrievers.errors import PictureRefused
 
 TALL = "How tall is the lighthouse?"
 NAMES = ["a/b", "..", ".", "%2F", "a b?c#d&e=f", "灯塔 🗼", "*[x]", "pictures/1", "x\ty"]
-
-
-class Failing(BaseChatModel):
-    """Says two words and fails, or stalls."""
-
-    reads_evidence: ClassVar[bool] = False
-    context_tokens: int = 8192
-    stalls: bool = False
-
-    @property
-    def _llm_type(self) -> str:
-        return "failing"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        for word in ("It ", "is "):
-            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
-        if self.stalls:
-            await asyncio.Event().wait()
-        raise RuntimeError("out of ink")
 
 
 @pytest.fixture(params=["embedded", "served"])
@@ -259,7 +235,7 @@ class TestSame:
             assert await bot.conversations() == []
 
     async def test_a_model_that_fails_is_an_error_of_the_step_generate(self, opened: Any) -> None:
-        async with opened(Failing()) as bot:
+        async with opened(ScriptedChat(says=["It ", "is ", RuntimeError("out of ink")])) as bot:
             events = bot.stream(TALL, conversation="c")
             seen = [(await anext(events)).type for _ in range(3)]
             with pytest.raises(TurnError) as caught:
@@ -269,7 +245,9 @@ class TestSame:
             assert (await bot.conversation("c")).total == 0
 
     async def test_a_conversation_is_busy_until_its_turn_ends_or_is_left(self, opened: Any) -> None:
-        async with opened(Failing(stalls=True), busy_seconds=0.2) as bot:
+        async with opened(
+            ScriptedChat(says=["It ", "is ", asyncio.Event()]), busy_seconds=0.2
+        ) as bot:
             events = bot.stream(TALL, conversation="c")
             while (await anext(events)).type != "token":
                 pass

@@ -4,15 +4,13 @@ The vectors were written for these tests; their addresses lead to a host that do
 """
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import product
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from scripted_chat import ScriptedChat
 
 pytest.importorskip("nh3")
 
@@ -202,25 +200,6 @@ def test_markdown_is_shown_as_such() -> None:
         assert part in html
 
 
-class Reciting(BaseChatModel):
-    """Says what it was given, a few characters at a time."""
-
-    reads_evidence: bool = False
-    context_tokens: int = 8192
-    text: str = ""
-
-    @property
-    def _llm_type(self) -> str:
-        return "reciting"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        for at in range(0, len(self.text), 97):
-            yield ChatGenerationChunk(message=AIMessageChunk(content=self.text[at : at + 97]))
-
-
 async def test_a_browser_shown_vectors_does_nothing(serve: Any, browser: Any) -> None:
     """An answer made of vectors, streamed, and asked with vectors: no dialog, no picture, no
     request to another host, no script, in a real Chromium."""
@@ -229,7 +208,9 @@ async def test_a_browser_shown_vectors_does_nothing(serve: Any, browser: Any) ->
     seen: list[str] = []
     page.on("dialog", lambda dialog: seen.append(dialog.message))
     page.on("pageerror", lambda error: seen.append(str(error)))
-    async with serve(writer=Reciting(text="\n\n".join(sample))) as served:
+    text = "\n\n".join(sample)
+    pieces = [text[at : at + 97] for at in range(0, len(text), 97)]
+    async with serve(writer=ScriptedChat(says=pieces)) as served:
         page.on("request", lambda r: None if _ours(r.url, served.url) else seen.append(r.url))
         await page.goto(served.url)
         await page.fill("textarea", "\n".join(seeds()[::5])[:2000])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.data_uris import DataUri, DataUriRefused, decode, read_data_uri
+from memory.data_uris import DataUri, DataUriRefused, decode, read_data_uri
 
 MOST = 4096
 TYPES = st.sampled_from(["", "image/png", "image/svg+xml", "application/octet-stream"])
