@@ -39,7 +39,7 @@ class Side:
 
 def sides(text: str) -> list[Side]:
     """Return what names a side in ``text``, in its order; they do not overlap."""
-    if len(text) > MOST_CHARS:
+    if len(text) > MOST_CHARS or not _SIDE.search(text):
         return []
     spoken = language(text)
     if spoken != "zh" and _GERMAN_ALONE.fullmatch(text):
@@ -109,6 +109,12 @@ def _party(match: re.Match[str]) -> bool:
     return noun[0] in "LR" and (article == "die" or noun.endswith("n"))
 
 
+#: One of these is in whatever names a side
+_SIDE = re.compile(
+    r"left|right|top|bottom|middle|cent|upper|lower|back|front|foreground|corner|link|recht|mitt"
+    r"|oben|ober|unte|vorn|vord|hint|ecke|rand|[左右中上下角背前]",
+    re.IGNORECASE,
+)
 _STEMS: dict[Place, str] = {
     "left": "left|link|左",
     "right": "right|recht|右",
@@ -234,7 +240,9 @@ _CHINESE = (
     (False, rf"{_AT}(?P<side>(?![上下][面方边]){_HAN_SIDE})"),
 )
 _WITH_ANOTHER = re.compile(
-    rf"\s+(?:with|from)\s+the\s+(?:{_ADJECTIVE})\b|\s+mit\s+de[mnr]\s+(?:{_LINKE})\b", re.IGNORECASE
+    rf"\s+with\s+the\s+(?:{_ADJECTIVE})\b|\s+mit\s+de[mnr]\s+(?:{_LINKE})\b"
+    rf"|\s+(?:with|mit)\s+(?:{_NOUN})\s+\d",
+    re.IGNORECASE,
 )
 _PATTERNS = {
     spoken: tuple((whole, re.compile(pattern, re.IGNORECASE)) for whole, pattern in patterns)
