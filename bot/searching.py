@@ -70,7 +70,8 @@ def _topic(turns: Sequence[Turn]) -> Sequence[Turn]:
     while True:
         before = last_spoken(turns)
         turns = turns[: len(turns) - before.ago + 1]
-        if not before.numbers or content_words(without_sides(question_of(turns[-1]))):
+        asked = question_of(turns[-1]) if before.numbers else ""
+        if not sides(asked) or content_words(without_sides(asked)):
             return turns
         turns = turns[:-1]
 

@@ -282,16 +282,19 @@ async def test_a_follow_up_that_is_answered_again_carries_the_same_picture(
     assert turns[-1].question.pictures == (1,)
 
 
+@pytest.mark.parametrize(
+    ("first", "word"), [("How tall is this?", "lighthouse"), ("What is this?", "tower")]
+)
 async def test_a_follow_up_about_the_topic_of_a_picture_still_finds_its_passages(
-    open_bot: Any,
+    open_bot: Any, first: str, word: str
 ) -> None:
     """The carried picture is searched with, beside the rare words of the turn before."""
     async with open_bot() as bot:
         picture = next(q.picture for q in questions() if q.text == "How tall is this?")
-        await bot.ask("How tall is this?", images=[picture], conversation="c")
+        await bot.ask(first, images=[picture], conversation="c")
         answer = await bot.ask("And when was it built?", conversation="c")
     assert answer.references[0].pictures == (1,)
-    assert "lighthouse" in answer.searched
+    assert word in answer.searched
     assert "between 1868 and 1871" in answer.text
     assert answer.citations[0].source.endswith("skerrin-guide.md")
 
