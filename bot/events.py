@@ -122,7 +122,8 @@ class Referred:
 
     ``pictures`` are their lasting numbers; when not ``sure``, those it might have meant. ``shown``
     are those of them whose pixels were put before the model. ``carried``: the phrase points at none
-    ("it"), and they are those of the turn before.
+    ("it"), and they are those of the turn before, or of the last turn that was about pictures ("the
+    left one", of one picture).
     """
 
     phrase: str

@@ -7,10 +7,11 @@ the turn before was about. Knows nothing of retrieval.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.ask_back import chosen, pending
+from bot.ask_back import Asked, chosen, pending
+from bot.condense import content_words
 from memory.carrying_sides import Before, unnamed
 from memory.messages import Conversation, PictureRef, Turn
-from memory.phrases_sides import sides
+from memory.phrases_sides import sides, without_sides
 from memory.recall import Reference, refer
 
 #: Turns, the last one among them, of which "the left one" brings pictures back
@@ -36,6 +37,7 @@ def pictures_meant(
     asking = pending(conversation.turns)
     if asking is not None and not new:
         reference = chosen(question, asking, conversation.pictures)
+        reference = reference or _chosen_by_side(question, asking, conversation.pictures)
         if reference is not None:
             return asking.question, reference
     spoken = spoken_of(conversation.turns)
@@ -49,10 +51,21 @@ def pictures_meant(
     )
     if new and not (meant.numbers or meant.ambiguous):
         return question, Reference()
-    if not new and not meant.found:
-        before = last_spoken(conversation.turns)
-        return question, unnamed(question, before, conversation.pictures)
-    return question, meant
+    if new:
+        return question, meant
+    before = last_spoken(conversation.turns)
+    return question, unnamed(question, before, conversation.pictures, meant)
+
+
+def _chosen_by_side(reply: str, asking: Asked, pictures: Sequence[PictureRef]) -> Reference | None:
+    """Return what "the left one" says of the pictures that were named when asking back."""
+    if content_words(without_sides(reply)):
+        return None
+    named = Before(asking.candidates, asking.candidates, chosen=True)
+    meant = unnamed(reply, named, pictures)
+    if meant.carried or len(meant.numbers) != 1:
+        return None
+    return chosen(str(meant.numbers[0]), asking, pictures)
 
 
 def last_spoken(turns: Sequence[Turn]) -> Before:
@@ -68,7 +81,9 @@ def last_spoken(turns: Sequence[Turn]) -> Before:
 
 def _sent(turn: Turn) -> tuple[int, ...]:
     """Return the numbers of the pictures that came with a turn's question."""
-    again = {n for one in _maps(turn.ledger.get("references")) for n in _numbers(one.get("pictures"))}
+    again = {
+        n for one in _maps(turn.ledger.get("references")) for n in _numbers(one.get("pictures"))
+    }
     return tuple(number for number in turn.question.pictures if number not in again)
 
 

@@ -4,11 +4,16 @@ Knows nothing of what is found, nor of the order of steps.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.condense import READ_CHARS, StandAlone, lost, rewrite, stand_alone
+from bot.ask_back import question_of
+from bot.condense import READ_CHARS, StandAlone, content_words, lost, rewrite, stand_alone
+from bot.mentions import last_spoken
 from bot.models.choose import explain
 from bot.turn_state import Parts, PictureInTurn, TurnState
+from memory.messages import Turn
+from memory.phrases_sides import sides, without_sides
 from retrievers.evidence import Query
 
 
@@ -25,10 +30,11 @@ async def sought(
 
 async def _by_the_model(state: TurnState, parts: Parts) -> tuple[StandAlone | None, str]:
     """Return the question as the model writes it, or none, and why not where it was asked."""
-    turns, seconds = state.conversation.turns, parts.settings.condense_seconds
+    seconds = parts.settings.condense_seconds
+    _, turns, pictured = _beside_pictures(state)
     short = 0 < len(state.question) <= READ_CHARS  # a longer one says what it is about
     asking = seconds and not parts.capabilities.reads_evidence
-    if not (turns and short and asking) or _pictured(state):
+    if not (turns and short and asking) or pictured:
         return None, ""
     try:
         with parts.beside.standing_back():
@@ -43,9 +49,31 @@ async def _by_the_model(state: TurnState, parts: Parts) -> tuple[StandAlone | No
         return None, f": {explain(error, parts.model_name)}"
 
 
-def _pictured(state: TurnState) -> bool:
-    """Tell whether pictures say what the question is about; those carried on have a topic."""
-    return bool(state.pictures) and not state.reference.carried
+def _beside_pictures(state: TurnState) -> tuple[str, Sequence[Turn], bool]:
+    """Return what is asked beside the pictures that the words mean, the turns that say of what, and
+    whether the pictures alone say it.
+
+    Pictures that were carried on have a topic, that of their turn. So have those of a side: "and
+    the left one?" asks what was asked of them before, and "left" is nothing to search for.
+    """
+    reference, turns, pictured = state.reference, state.conversation.turns, bool(state.pictures)
+    side = any(sides(one.phrase) for one in reference.found)
+    if not side and not reference.carried:
+        return state.question, turns, pictured
+    question = without_sides(state.question) if side else state.question
+    question = question if content_words(question) else ""
+    return question, _topic(turns), pictured and bool(question) and not reference.carried
+
+
+def _topic(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """Return the turns up to the last one about pictures that asked more than for a side."""
+    while True:
+        before = last_spoken(turns)
+        turns = turns[: len(turns) - before.ago + 1]
+        asked = question_of(turns[-1]) if before.numbers else ""
+        if not sides(asked) or content_words(without_sides(asked)):
+            return turns
+        turns = turns[:-1]
 
 
 def _made(
@@ -53,8 +81,8 @@ def _made(
 ) -> tuple[Query, tuple[PictureInTurn, ...], StandAlone]:
     """Do the work of :func:`sought` that needs no model: work for a thread."""
     if asked is None:
-        turns, pictured = state.conversation.turns, _pictured(state)
-        asked = stand_alone(state.question, turns, parts.library.rarity, has_picture=pictured)
+        question, turns, pictured = _beside_pictures(state)
+        asked = stand_alone(question, turns, parts.library.rarity, has_picture=pictured)
         asked = replace(asked, how=asked.how + why) if asked.how else asked
     pictures = read(state.pictures, parts)
     return replace(query_of(asked.text, pictures, parts), context=asked.context), pictures, asked

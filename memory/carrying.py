@@ -163,6 +163,8 @@ class Question:
         for place, token in enumerate(self.tokens[:at]):
             if token.clause == clause or words.says_little(token.word):
                 continue
+            if token.word in words.PREPOSITIONS:
+                continue
             ahead = {self.word(place - 1), self.word(place - 2)}
             if ahead & (words.DETERMINERS | _SEVERAL) or (token.text[0].isupper() and place > 0):
                 return True

@@ -14,10 +14,11 @@ What is expected of it:
   one?"), where two sides are named, or where the words say that it is a picture.
 - *Pictures that did not come together have no sides*: which of them is meant is asked.
 - *A side brings pictures back* over turns that were about none, as far as the caller looks back.
-  "The left one" stands for something unnamed, as "it" does; "on the left" does so where the question
-  names nothing else of its own ("is there parking on the left?").
+  "The left one" stands for something unnamed, as "it" does. "On the left" does so where the
+  question names nothing else of its own, as "is there parking on the left?" does.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,18 @@ from memory import phrases_leaning as words
 from memory.carrying import Question, carried
 from memory.messages import PictureRef
 from memory.phrases import NOUNS, language
-from memory.phrases_sides import Side, sides
+from memory.phrases_sides import HAN_MEASURE, Side, sides
 from memory.recall import Found, Reference, joined
+
+_NOTHING = Reference()
+_COMPARES = re.compile(
+    r"\b(?:compar|vergleich|differen|unterschied|than\b|als\b|same\b)|比|不同|区别|一样",
+    re.IGNORECASE,
+)
+#: What is at a side that was blanked out: "右上角的标志是什么？"
+_HAN_THING = re.compile(
+    rf"(?<= )(?:的|[那这]{HAN_MEASURE})\w{{1,3}}?(?=[是叫有在多呢怎写做？?]|\Z)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +54,25 @@ class Before:
     chosen: bool = False
 
 
-def unnamed(text: str, before: Before, pictures: Sequence[PictureRef]) -> Reference:
+def unnamed(
+    text: str, before: Before, pictures: Sequence[PictureRef], meant: Reference = _NOTHING
+) -> Reference:
     """Return the pictures that a question means which points at none: those of its side, else of
-    the last turn what it leans on. ``pictures`` are all that the conversation has."""
-    if not before.numbers:
-        return Reference()
-    found = sides(text)
+    the last turn what it leans on. Where it points at some, which are ``meant``, a side is added
+    that it compares them with. ``pictures`` are all that the conversation has."""
+    found = sides(text) if before.numbers else []
     chosen = _whole(text, found)
+    if meant.found and not (chosen and _COMPARES.search(text)):
+        return meant
+    known = {picture.number for picture in pictures}
     if chosen:
         several = before.chosen or len({side.place for side in chosen}) > 1
-        known = {picture.number for picture in pictures}
-        return joined([_meant(text, side, before, several, known) for side in chosen])
-    leaning = carried(text, before.numbers, pictures) if before.ago == 1 else Reference()
-    if leaning.found or not (found and _names_nothing_else(text, found)):
+        read = [_meant(text, side, before, several, known) for side in chosen]
+        return joined([*read, *meant.found])
+    if before.ago == 1 and (leaning := carried(text, before.numbers, pictures)).found:
         return leaning
-    known = {picture.number for picture in pictures}
+    if not (found and _names_nothing_else(text, found)):
+        return _NOTHING
     return joined([_carried(text, found[0], before.numbers, known)])
 
 
@@ -77,6 +92,7 @@ def _names_nothing_else(text: str, found: Sequence[Side]) -> bool:
     for side in found:
         rest = rest[: side.start] + " " * (side.end - side.start) + rest[side.end :]
     if language(text) == "zh":
+        rest = _HAN_THING.sub("", rest, count=1)
         little = words.HAN_LITTLE.sub("", words.HAN_THING.sub("", words.HAN_LITTLE.sub("", rest)))
         return not little and ("你" not in text or words.HAN_LOOKS.search(text) is not None)
     question = Question(rest)

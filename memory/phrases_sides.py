@@ -11,8 +11,9 @@ from typing import Literal
 from memory import phrases_de as de
 from memory import phrases_en as en
 from memory import phrases_leaning as words
-from memory.phrases import CARDINALS, ORDINALS, language
+from memory.phrases import NOUNS, ORDINALS, language
 from memory.phrases_things import THINGS
+from memory.phrases_zh import number
 
 Place = Literal["left", "right", "top", "bottom", "middle", ""]
 
@@ -38,7 +39,7 @@ class Side:
 
 def sides(text: str) -> list[Side]:
     """Return what names a side in ``text``, in its order; they do not overlap."""
-    if len(text) > MOST_CHARS:
+    if len(text) > MOST_CHARS or not _SIDE.search(text):
         return []
     spoken = language(text)
     if spoken != "zh" and _GERMAN_ALONE.fullmatch(text):
@@ -53,14 +54,22 @@ def sides(text: str) -> list[Side]:
     return sorted(found, key=lambda side: side.start)
 
 
+def without_sides(text: str) -> str:
+    """Return ``text`` without what names a side in it."""
+    kept, at = "", 0
+    for side in sides(text):
+        kept, at = kept + text[at : side.start], side.end
+    return " ".join((kept + text[at:]).split())
+
+
 def _side(match: re.Match[str], whole: bool) -> Side:
     said = match.groupdict()
     places = {place for place, stems in _STEMS.items() if re.search(stems, said["side"].lower())}
-    nth = (said.get("nth") or "").lower()
+    nth = (said.get("nth") or "first").lower()
     return Side(
         *match.span(),
         place=places.pop() if len(places) == 1 else "",
-        nth=ORDINALS.get(nth) or CARDINALS.get(nth) or _HAN_NUMBERS.get(nth, 1),
+        nth=ORDINALS.get(nth) or number(nth),
         whole=whole,
         picture=bool(said.get("noun")),
     )
@@ -79,13 +88,19 @@ def _stands(match: re.Match[str], text: str, german: bool) -> bool:
     word = after[1].lower()
     if word in _OF:
         return _OF_PICTURE.match(text, match.end()) is not None
-    if word in _TELLS:
+    if (where := _WHERE.match(text, match.end())) and not _on_picture(where[1].lower()):
         return False
+    if word in _TELLS:
+        return _WITH_ANOTHER.match(text, match.end()) is not None
     if said.get("noun") or said.get("one"):
         return True
     if german and after[1][0].isupper():
         return False
     return words.says_little(word) or (not german and word.endswith(("ing", "ed")))
+
+
+def _on_picture(noun: str) -> bool:
+    return noun in NOUNS or words.is_seen(noun) or words.says_little(noun)
 
 
 def _party(match: re.Match[str]) -> bool:
@@ -94,6 +109,12 @@ def _party(match: re.Match[str]) -> bool:
     return noun[0] in "LR" and (article == "die" or noun.endswith("n"))
 
 
+#: One of these is in whatever names a side
+_SIDE = re.compile(
+    r"left|right|top|bottom|middle|cent|upper|lower|back|front|foreground|corner|link|recht|mitt"
+    r"|oben|ober|unte|vorn|vord|hint|ecke|rand|[左右中上下角背前]",
+    re.IGNORECASE,
+)
 _STEMS: dict[Place, str] = {
     "left": "left|link|左",
     "right": "right|recht|右",
@@ -101,22 +122,29 @@ _STEMS: dict[Place, str] = {
     "bottom": "bottom|lower|unten|unter|下",
     "middle": "middle|cent|mitte|mittl|中",
 }
-_HAN_NUMBERS = {han: number for number, han in enumerate("一二三四五六七八九十", start=1)} | {"两": 2}
+_HAN_NUMBERS = {han: number for number, han in enumerate("一二三四五六七八九十", start=1)} | {
+    "两": 2
+}
 _NEXT = re.compile(r"['’]?\s*(?<!\w)([^\W\d_]+)")
 _OF = frozenset("of von vom der des".split())
 #: What follows them tells more of a thing than its side: "the right one for you"
-_TELLS = frozenset("with showing that which from for mit genannt genannte genannten".split())
+_TELLS = frozenset("with showing that which for mit genannt genannte genannten".split())
 _NOUN = "|".join(sorted({*en.NOUNS, *de.NOUNS} - en.PLURALS - de.PLURALS, key=len, reverse=True))
 _OF_PICTURE = re.compile(
     r"\s+(?:of|von|vom|des|der)\s+(?:(?:it|them|these|those|ihm|ihnen|the two|the three|beiden)\b|"
     rf"(?:(?:the|this|that|my|your|dem|den|diesem|beiden)\s+)*(?:{_NOUN})e?s?\b)",
     re.IGNORECASE,
 )
+_WHERE = re.compile(
+    r"\s+(?:in|on|at|inside|im|am|auf|aus)\s+(?:(?:the|this|that|my|your|der|dem|den|diesem)\s+)*(\w+)",
+    re.IGNORECASE,
+)
 #: "right" and "left" that are no sides
 _IDIOMS = re.compile(
     r"\b(?:which|what)(?:\s+one)?\s+(?:is|was|would\s+be)\s+the\s+right\s+one\b"
     r"|\b(?:is|was|are)\s+(?:this|that|it|these|those)\s+the\s+right\s+\w+"
-    r"|\bthe\s+right\s+ones?\s+to\b|\b(?:siehe|wie)\s+(?:oben|unten|links|rechts)\b",
+    r"|\A\W*(?:all\s+)?right\b"
+    r"|\bthe\s+right\s+ones?\s+to\b|\bbottom\s+line\b|\b(?:siehe|wie)\s+(?:oben|unten|links|rechts)\b",
     re.IGNORECASE,
 )
 _NTH = rf"(?P<nth>{'|'.join(ORDINALS)})"
@@ -147,6 +175,7 @@ _ENGLISH = (
         rf"{_THE}(?P<side>{_ADJECTIVE})(?P<one>)(?=\s+(?:and|or|with)\s+(?:the\s+)?"
         rf"(?:{_ADJECTIVE})\s+(?:one|{_NOUN})\b)",
     ),
+    (True, r"\bthe\s+(?P<side>(?:left|right|upper|top)most)(?P<one>)(?=\W*\Z)"),
     (False, rf"\b{_NTH}\s+from\s+(?:the\s+)?(?P<side>left|right|top|bottom)\b"),
     (False, rf"\b(?P<side>{_ON})\b"),
     (False, rf"{_THE}(?P<side>{_ADJECTIVE})\s+(?:side|corner|half|edge|part|row|(?P<thing>\w+))\b"),
@@ -154,7 +183,7 @@ _ENGLISH = (
     (
         False,
         r"\A\s*(?:(?:and|but|or|so|what\s+about|how\s+about)\s+)?(?:the\s+)?"
-        r"(?P<side>(?<!\A)right|left|top|bottom|middle)(?=\W*\Z)",
+        r"(?P<side>right|left|top|bottom|middle)(?=\W*\Z)",
     ),
 )
 
@@ -195,23 +224,27 @@ _HAN_SIDE = (
     r"最?(?:[左右](?:手边|边|侧|面|方)|[左右][上下][角方]?|正?中间|正中央?|[上下][面方边])"
     r"|最[左右上下]|角落|背景|前景"
 )
-_MEASURE = r"[个只位条辆座名棵朵栋间匹架件块]"
+HAN_MEASURE = r"[个只位条辆座名棵朵栋间匹架件块]"
 _GOES_ON = r"(?=[\s，。？！,.?!、呢是有在叫多几什怎哪吗和跟与比好贵更也写为谁能可]|\Z)"
 _HAN_NOUN = r"(?P<noun>[张幅](?:图片|照片|相片|图)?|图片|照片|相片|图表?|截图|发票|收据)"
 _CHINESE = (
     (
         True,
         rf"{_AT}(?:从)?(?P<side>{_HAN_SIDE}|左|右)(?:数|起|边数)?的?第(?P<nth>[一二三四五六七八九十])"
-        rf"(?:{_HAN_NOUN}|{_MEASURE}){_GOES_ON}",
+        rf"(?:{_HAN_NOUN}|{HAN_MEASURE}){_GOES_ON}",
     ),
     (True, rf"{_AT}(?P<side>{_HAN_SIDE})的?[那这]?一?{_HAN_NOUN}"),
     (True, rf"{_AT}(?P<side>[左右])(?P<noun>图)"),
-    (True, rf"{_AT}(?P<side>{_HAN_SIDE})(?:的?[那这]一?{_MEASURE}|的){_GOES_ON}"),
+    (True, rf"{_AT}(?P<side>{_HAN_SIDE})(?:的?[那这]一?{HAN_MEASURE}|的){_GOES_ON}"),
     (True, rf"{_AT}(?P<side>[左右]边)(?=[和跟与][左右]边的?[那这]?[张幅个]|[和跟与][左右]边的)"),
     (False, rf"{_AT}(?P<side>(?![上下][面方边]){_HAN_SIDE})"),
+)
+_WITH_ANOTHER = re.compile(
+    rf"\s+with\s+the\s+(?:{_ADJECTIVE})\b|\s+mit\s+de[mnr]\s+(?:{_LINKE})\b"
+    rf"|\s+(?:with|mit)\s+(?:{_NOUN})\s+\d",
+    re.IGNORECASE,
 )
 _PATTERNS = {
     spoken: tuple((whole, re.compile(pattern, re.IGNORECASE)) for whole, pattern in patterns)
     for spoken, patterns in (("en", _ENGLISH), ("de", _GERMAN), ("zh", _CHINESE))
 }
-

@@ -14,7 +14,8 @@ from PIL import Image
 from pydantic import Field
 
 from bot.demo import questions
-from bot.mentions import spoken_of
+from bot.mentions import LOOKED_BACK, last_spoken, spoken_of
+from memory.carrying_sides import Before
 from memory.messages import Message, Turn
 
 SIZE = (24, 16)
@@ -134,6 +135,88 @@ async def test_a_picture_comes_back_by_its_name_and_is_then_what_is_spoken_of(
     assert model.shown[-1] == ["green"]
 
 
+@pytest.mark.parametrize(
+    ("question", "phrase"),
+    [
+        ("and the left one?", "the left one"),
+        ("und das linke?", "das linke"),
+        ("der linke?", "der linke"),
+        ("左边那个呢？", "左边那个"),
+        ("who is on the right?", "on the right"),
+    ],
+)
+async def test_a_question_for_a_side_shows_a_picture_to_the_model_again_turns_later(
+    open_bot: Any, paint: dict[str, Path], question: str, phrase: str
+) -> None:
+    """The turns in between were about no picture; the answer says which words brought it back."""
+    model = SeeingChat()
+    async with open_bot(model, condense_seconds=0) as bot:
+        await bot.ask("Look.", images=[paint["red"]], conversation="c")
+        await bot.ask("Look.", images=[paint["blue"]], conversation="c")
+        for other in ("How tall is the lighthouse?", "What does the ferry cost?"):
+            await bot.ask(other, conversation="c")
+            assert model.shown[-1] == []
+        answer = await bot.ask(question, conversation="c")
+        nothing = await bot.ask("How tall is the lighthouse?", conversation="c")
+        unnamed = await bot.ask("and in 2019?", conversation="c")
+    assert model.shown[-3:] == [["blue"], [], []]
+    (referred,) = answer.references
+    assert (referred.phrase, referred.pictures, referred.shown) == (phrase, (2,), (2,))
+    assert referred.sure
+    assert referred.carried
+    assert answer.question == question
+    assert answer.evidence[0].evidence.id == "shown:2"
+    assert nothing.references == unnamed.references == ()
+
+
+async def test_pictures_are_not_looked_for_further_back_than_a_few_turns(
+    open_bot: Any, paint: dict[str, Path]
+) -> None:
+    model = SeeingChat()
+    async with open_bot(model, condense_seconds=0) as bot:
+        for pause in (LOOKED_BACK - 1, LOOKED_BACK):
+            await bot.ask("Look.", images=[paint["red"]], conversation=f"c{pause}")
+            for _ in range(pause):
+                await bot.ask("How tall is the lighthouse?", conversation=f"c{pause}")
+            await bot.ask("and the left one?", conversation=f"c{pause}")
+            assert model.shown[-1] == (["red"] if pause < LOOKED_BACK else [])
+
+
+async def test_the_left_one_of_two_pictures_is_the_first_and_where_it_may_be_a_part_it_is_asked(
+    open_bot: Any, paint: dict[str, Path]
+) -> None:
+    """And "the right one" is an answer to that."""
+    model = SeeingChat()
+    async with open_bot(model, condense_seconds=0) as bot:
+        await bot.ask("Look.", images=[paint["red"], paint["blue"]], conversation="c")
+        await bot.ask("How tall is the lighthouse?", conversation="c")
+        left = await bot.ask("and the left one?", conversation="c")
+        await bot.ask("What is in picture 1?", conversation="c")
+        asked = await bot.ask("and how old is the right one?", conversation="c")
+        right = await bot.ask("the right one", conversation="c")
+    assert [(r.pictures, r.sure, r.carried) for r in left.references] == [((1,), True, False)]
+    assert asked.text.startswith("Which picture do you mean by “the right one”: picture 1")
+    assert right.question == "and how old is the right one?"
+    assert model.shown == [["red", "blue"], [], ["red"], ["red"], ["blue"]]
+
+
+async def test_a_question_for_a_side_is_searched_with_what_its_picture_was_asked_before(
+    open_bot: Any, demo_files: Path
+) -> None:
+    """Not with what the turn in between was about, nor with the word "left"."""
+    receipts = [demo_files / "receipt-cafe.jpg", demo_files / "receipt-chandlery.png"]
+    async with open_bot() as bot:
+        await bot.ask("What is the total of each?", images=receipts, conversation="c")
+        await bot.ask("How tall is the lighthouse?", conversation="c")
+        left = await bot.ask("and the left one?", conversation="c")
+        right = await bot.ask("und das rechte?", conversation="c")
+    for answer, number, total in ((left, 1, "18.60"), (right, 2, "73.40")):
+        assert total in answer.text
+        assert answer.citations[0].picture == number
+        assert answer.searched.startswith("total (and, counting less: ")
+        assert "lighthouse" not in answer.searched
+
+
 async def test_all_pictures_of_the_last_turn_ride_along_and_a_mere_pronoun_asks_nothing_back(
     open_bot: Any, paint: dict[str, Path]
 ) -> None:
@@ -199,16 +282,19 @@ async def test_a_follow_up_that_is_answered_again_carries_the_same_picture(
     assert turns[-1].question.pictures == (1,)
 
 
+@pytest.mark.parametrize(
+    ("first", "word"), [("How tall is this?", "lighthouse"), ("What is this?", "tower")]
+)
 async def test_a_follow_up_about_the_topic_of_a_picture_still_finds_its_passages(
-    open_bot: Any,
+    open_bot: Any, first: str, word: str
 ) -> None:
     """The carried picture is searched with, beside the rare words of the turn before."""
     async with open_bot() as bot:
         picture = next(q.picture for q in questions() if q.text == "How tall is this?")
-        await bot.ask("How tall is this?", images=[picture], conversation="c")
+        await bot.ask(first, images=[picture], conversation="c")
         answer = await bot.ask("And when was it built?", conversation="c")
     assert answer.references[0].pictures == (1,)
-    assert "lighthouse" in answer.searched
+    assert word in answer.searched
     assert "between 1868 and 1871" in answer.text
     assert answer.citations[0].source.endswith("skerrin-guide.md")
 
@@ -226,3 +312,20 @@ def test_a_turn_was_about_what_its_words_meant_or_else_what_its_answer_rests_on(
     assert (
         spoken_of([_turn({"references": "x"}), _turn({"references": [7, {"pictures": "1"}]})]) == ()
     )
+
+
+def test_what_came_in_one_message_is_known_turns_later_and_what_came_apart_is_not() -> None:
+    """Pictures that were looked at again did not come with that turn; what cannot be read is not
+    about any."""
+    sent = Turn("t1", Message("Look.", (1, 2)), Message("Yes."), 1.0)
+    more = Turn("t2", Message("Look.", (3,)), Message("Yes."), 2.0)
+    again = {"references": [{"phrase": "the left one", "pictures": [1], "sure": True}]}
+    looked = Turn("t3", Message("And the left one?", (1,)), Message("Yes."), 3.0, (), again)
+    both = {"references": [{"phrase": "pictures 2 and 3", "pictures": [2, 3], "sure": True}]}
+    compared = Turn("t4", Message("Compare.", (2, 3)), Message("Yes."), 4.0, (), both)
+    other = _turn({"references": [{"phrase": 7, "pictures": "x", "sure": True}]})
+    assert last_spoken([sent, other, other]) == Before((1, 2), (1, 2), ago=3)
+    assert last_spoken([sent, looked, other]) == Before((1,), (1, 2), ago=2, chosen=True)
+    assert last_spoken([sent, more]) == Before((3,), (3,), ago=1)
+    assert last_spoken([sent, more, compared]) == Before((2, 3), (), ago=1)
+    assert last_spoken([other]) == last_spoken([]) == Before()

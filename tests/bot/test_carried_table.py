@@ -6,6 +6,7 @@ rules, by the one who then wrote these, and not looked at while they were made w
 ``tuned``. The group ``later`` was written when they were done, and is as they were found to be.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,15 @@ def test_most_follow_ups_carry_what_they_lean_on(group: str, right: float) -> No
     assert len(wrong) <= (1 - right) * len(rows), "\n".join(map(str, wrong))
 
 
-def test_after_a_turn_about_no_picture_nothing_is_carried() -> None:
-    """Whatever the words are."""
-    assert {understood("-", row.phrase) for row in ROWS} == {"none"}
+#: What alone is carried on over a turn about no picture; ``test_sides_table.py`` has more
+SIDES = re.compile(
+    r"on the left|in the background|left corner|at the bottom|links|rechts|Hintergrund"
+    r"|^左边|^右下角|^背景"
+)
+
+
+def test_after_a_turn_about_no_picture_nothing_is_carried_but_by_a_question_for_a_side() -> None:
+    """Which brings back the pictures of the turn before that."""
+    for row in ROWS:
+        side = row.expected != "none" and row.turn != "-" and SIDES.search(row.phrase)
+        assert understood("-", row.phrase) == ("1,2,3,4" if side else "none"), row.phrase

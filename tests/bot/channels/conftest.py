@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from discord_stage import DiscordStage
 from discord_story import calm_discord
 from pydantic import SecretStr
+from seeing_double import SeeingModel, painted, seeing_model
 
 from bot import Settings
 from bot.build import ingestor
@@ -259,6 +260,19 @@ def evil_library(demo_library: Path, tmp_path: Path) -> Path:
     with Library.open(demo_library, create=False) as library:
         ingestor(settings, library).run([file])
     return demo_library
+
+
+@pytest.fixture
+def seeing() -> Iterator[SeeingModel]:
+    """A model that says which of the pictures of :func:`paint` it was shown."""
+    with seeing_model() as model:
+        yield model
+
+
+@pytest.fixture
+def paint() -> Callable[[str, str], bytes]:
+    """Return what makes a picture of two colours, its left and its right."""
+    return painted
 
 
 @dataclass

@@ -5,6 +5,7 @@ A channel joins by a fixture ``NAME_stage`` (see conftest.py) and its name in ``
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,42 @@ async def test_a_question_is_answered_with_what_it_rests_on(open_stage: Any) -> 
         assert ".\u200bmd" in answer.text or ".html" in answer.text
 
 
-async def test_a_picture_is_known_two_turns_later(open_stage: Any, demo_files: Path) -> None:
+async def test_a_picture_then_another_thing_and_then_the_left_one(
+    open_stage: Any, seeing: Any, paint: Callable[[str, str], bytes]
+) -> None:
+    """Two turns later the model has the picture's pixels before it again, and cites them."""
+    async with open_stage(**seeing.environment) as stage:
+        boats = [paint("red", "blue")]
+        await stage.say("c1", "Which boat is the faster one?", pictures=boats, sender="Anna")
+        (first,) = await stage.answers(1)
+        await stage.say("c1", TALL, sender="Ben")
+        await stage.answers(2)
+        await stage.say("c1", "and the left one?", sender="Anna")
+        answers = await stage.answers(3)
+    assert seeing.shown == [["red-blue"], [], ["red-blue"]]
+    for answer in (first, answers[2]):
+        assert "I see red-blue" in answer.text
+        assert "picture 1" in answer.text
+    assert "picture 1" not in answers[1].text
+
+
+async def test_of_two_pictures_in_one_message_the_left_one_is_the_first(
+    open_stage: Any, seeing: Any, paint: Callable[[str, str], bytes]
+) -> None:
+    """Two turns later, too; "and the right one?" then goes on to the other."""
+    pair = [paint("red", "blue"), paint("green", "yellow")]
+    async with open_stage(**seeing.environment) as stage:
+        for count, text in enumerate(
+            ("Which is older?", TALL, "and the left one?", "And the right one?"), 1
+        ):
+            await stage.say("c1", text, pictures=pair if count == 1 else [], sender="Anna")
+            answers = await stage.answers(count)
+    assert seeing.shown == [["red-blue", "green-yellow"], [], ["red-blue"], ["green-yellow"]]
+    assert "picture 1" in answers[2].text
+    assert "picture 2" in answers[3].text
+
+
+async def test_a_picture_is_read_again_two_turns_later(open_stage: Any, demo_files: Path) -> None:
     left, right = (
         (demo_files / name).read_bytes() for name in ("receipt-cafe.jpg", "receipt-chandlery.png")
     )
@@ -40,7 +76,7 @@ async def test_a_picture_is_known_two_turns_later(open_stage: Any, demo_files: P
         await stage.answers(1)
         await stage.say("c1", TALL, sender="Ben")
         await stage.answers(2)
-        await stage.say("c1", "And the first picture, what is the total?", sender="Anna")
+        await stage.say("c1", "And the left one, what is the total?", sender="Anna")
         answers = await stage.answers(3)
         assert "picture 1" in answers[2].text
         assert "18.60" in answers[2].text
