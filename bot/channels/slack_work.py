@@ -18,7 +18,8 @@ from bot.channels.backend import Backend, Libraries
 from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn, line_of
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
-from bot.channels.slack_draft import CommandDraft, Place, SlackDraft, Waiting, clear_away, delete
+from bot.channels.slack_command import CommandDraft
+from bot.channels.slack_draft import Place, SlackDraft, Waiting, clear_away, delete
 from bot.channels.slack_events import Note, files_of, mentioned, words
 from bot.channels.slack_files import Fetched, Files
 from bot.channels.slack_people import People
@@ -262,7 +263,7 @@ class SlackWork:
 
     async def _command(self, note: Note, taken: Taken) -> None:
         """Answer ``/bifocal ask``: to the asker alone, or in a new thread of the channel."""
-        alone = CommandDraft(note.respond, self.client)
+        alone = CommandDraft(note.respond, self.client, note.channel, note.user)
         try:
             if self.ephemeral:
                 asked = await self._incoming(note, Fetched())
