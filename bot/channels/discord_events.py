@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import discord
 
+NONE = "none/"  #: before a question's id, in the place of a turn that there is not (yet)
 _SHOWN = 100  #: characters of names
 
 
@@ -33,7 +34,8 @@ class Happened:
 
     ``message`` is the id of the message, or of the command's interaction; ``token`` is the
     command's. ``places`` are where it happened, the narrowest first, for the choice of a library.
-    ``opens`` says that a thread may be opened for the answer.
+    ``opens`` says that a thread may be opened for the answer, ``writes`` that the bot may write
+    there by itself. ``edited`` is when an edit was made.
     """
 
     kind: Literal["ask", "edit", "delete"]
@@ -47,7 +49,29 @@ class Happened:
     files: Sequence[Attached] = ()
     unsupported: Sequence[str] = ()
     opens: bool = False
+    writes: bool = True
+    edited: str = ""
     token: str = ""
+
+    @property
+    def known(self) -> str:
+        """The name of the question among the turns."""
+        return known_as("q", self.channel, self.message)
+
+    @property
+    def unanswered(self) -> str:
+        """What stands for its turn while there is none."""
+        return f"{NONE}{self.message}"
+
+    @property
+    def given(self) -> set[str]:
+        """The names of its files among the turns."""
+        return {known_as("f", self.channel, file.id) for file in self.files}
+
+    @property
+    def about(self) -> str | None:
+        """The id of the message that this edits or deletes, if it does."""
+        return None if self.kind == "ask" else str(self.message)
 
     def __repr__(self) -> str:
         return f"Happened({self.kind!r}, {self.conversation!r}, message={self.message})"
@@ -64,14 +88,14 @@ class Happened:
         return cls(**given)
 
 
-def line_of(data: bytes) -> str:
-    """Return the conversation of what waits: what happens in one is worked at in order."""
+def conversation_in(data: bytes) -> str:
+    """Return the conversation of what waits."""
     return str(json.loads(data)["conversation"])
 
 
 def known_as(kind: str, channel: int, message: int) -> str:
     """Return the name of a message among the turns: a question (q), an answer's words (a), or what
-    the answer rests on (x)."""
+    the answer rests on (x); or of a file that came with a question (f)."""
     return f"{kind}:{channel}/{message}"
 
 
@@ -96,12 +120,17 @@ def is_called(message: discord.Message, me: discord.abc.User) -> bool:
     role = message.guild.self_role
     if role is not None and role in message.role_mentions:
         return True
-    if not (message.content or message.attachments or message.stickers):
-        return False  # Discord hides what is in it
+    if is_hidden(message):
+        return False
     if isinstance(message.channel, discord.Thread) and message.channel.owner_id == me.id:
         return True
     answered = message.reference.resolved if message.reference else None
     return isinstance(answered, discord.Message) and answered.author.id == me.id
+
+
+def is_hidden(message: discord.Message) -> bool:
+    """Return whether Discord hides what is in a message, since it does not concern the bot."""
+    return not (message.content or message.attachments or message.stickers)
 
 
 def base_of(guild: int | None, channel: int) -> str:

@@ -68,6 +68,7 @@ from bot.service.problems import Problem, not_found, problem_of
 from bot.service.requests import Gate
 from bot.service.resuming import Streams
 from bot.service.schema import TurnAsked
+from bot.service.seen_bot import opens_seen
 from bot.service.shared_redis import SharedRedis
 from bot.service.stopping import stops_with
 from bot.service.streams import ClientGone
@@ -156,12 +157,12 @@ def _lifespan(settings: Settings) -> Any:
             await SharedRedis.of(settings) as redis,
             webhook.opened(
                 settings.webhook,
-                lambda library: bots.bot(settings.tenant, library),
+                opens_seen(bots, settings.tenant, state.seen),
                 redis,
                 settings.turns_ttl,
             ) as state.webhook,
             slack_http.opened(
-                settings, lambda library: bots.bot(settings.tenant, library), redis
+                settings, opens_seen(bots, settings.tenant, state.seen), redis
             ) as state.slack,
             stops_with(serve.grace_seconds) as stopping,
         ):
