@@ -137,6 +137,8 @@ def _mending() -> Iterator[None]:
         raise SettingsError(f"Discord closed the connection for good (code {error.code})") from None
     except (OSError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as error:
         logs.tell("Discord cannot be reached; trying again", level="warning", error=error)
+    except Exception as error:  # an event that ``discord`` cannot read ends its connection
+        logs.tell("the connection to Discord broke; beginning anew", level="error", error=error)
 
 
 def _refused() -> SettingsError:
