@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import discord
 
 from bot.channels.backend import Backend, Libraries
@@ -277,7 +278,7 @@ class Answers:
         async def show() -> None:
             place = self._client.get_partial_messageable(channel)
             while True:
-                with contextlib.suppress(discord.HTTPException, OSError):
+                with contextlib.suppress(discord.HTTPException, aiohttp.ClientError, OSError):
                     await place.typing()
                 await asyncio.sleep(TYPING)
 
