@@ -9,9 +9,11 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands
 
@@ -36,6 +38,7 @@ from bot.service import logs
 from memory.errors import HistoryUnavailable
 
 PATIENCE = 60.0  #: seconds for which a message is offered to an inbox that cannot be reached
+LATEST = timedelta(hours=12)  #: what is told of an edit after that is no edit
 IDENTIFY = 5.0  #: seconds between two beginnings of a session, which Discord asks for
 
 
@@ -116,8 +119,9 @@ class Client(discord.AutoShardedClient):
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Take an edit of a question; a message that was none may become one."""
-        message = event.message
-        if message.edited_at is not None and is_question(message):  # else a preview was added
+        message = event.message  # a preview is added or it is pinned, too: that is no edit
+        edited = message.edited_at or datetime.fromtimestamp(0, UTC)
+        if is_question(message) and discord.utils.utcnow() - edited < LATEST:
             await self.store(message.channel.id, lambda: self._edited(message))
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
@@ -202,7 +206,7 @@ class Client(discord.AutoShardedClient):
         """Show at once that something is coming."""
 
         async def show() -> None:
-            with contextlib.suppress(discord.HTTPException, OSError):
+            with contextlib.suppress(discord.HTTPException, aiohttp.ClientError, OSError):
                 await self.get_partial_messageable(channel).typing()
 
         task = asyncio.create_task(show())
@@ -214,7 +218,8 @@ class Client(discord.AutoShardedClient):
     async def _question(self, message: discord.Message) -> Happened | None:
         """Return a message as a question, if it is for the bot."""
         assert self.user is not None
-        answered = message.reference.message_id if message.reference else None
+        replies = message.reference if message.type is discord.MessageType.reply else None
+        answered = replies.message_id if replies else None  # else it is forwarded
         conversation = None
         if answered is not None and message.guild is not None:
             conversation = await self.known("ax", message.channel.id, answered)

@@ -14,6 +14,7 @@ import discord
 
 NONE = "none/"  #: before a question's id, in the place of a turn that there is not (yet)
 _SHOWN = 100  #: characters of names
+_QUOTED = 2000  #: characters of a message that is replied to
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +124,15 @@ def is_called(message: discord.Message, me: discord.abc.User) -> bool:
     if is_hidden(message):
         return False
     if isinstance(message.channel, discord.Thread) and message.channel.owner_id == me.id:
-        return True
+        return not message.mentions  # else it is for others
     answered = message.reference.resolved if message.reference else None
     return isinstance(answered, discord.Message) and answered.author.id == me.id
 
 
 def is_hidden(message: discord.Message) -> bool:
     """Return whether Discord hides what is in a message, since it does not concern the bot."""
-    return not (message.content or message.attachments or message.stickers)
+    parts = (message, *message.message_snapshots)
+    return not (message.poll or any(p.content or p.attachments or p.stickers for p in parts))
 
 
 def base_of(guild: int | None, channel: int) -> str:
@@ -149,10 +151,16 @@ def places_of(guild: int | None, channel: object) -> tuple[str, ...]:
 def question_of(message: discord.Message, me: discord.abc.User, conversation: str) -> Happened:
     """Return a message as a question."""
     guild = message.guild.id if message.guild else None
-    files = [attached(file) for file in message.attachments]
+    forwarded = message.message_snapshots
+    files = [attached(file) for one in (message, *forwarded) for file in one.attachments]
+    unread = [sticker.name[:_SHOWN] for one in (message, *forwarded) for sticker in one.stickers]
+    text = words_of(message, me)
     answered = message.reference.resolved if message.reference else None
     if isinstance(answered, discord.Message) and answered.author.id != me.id:
         files += [attached(file) for file in answered.attachments]  # "@Bifocal what is this?"
+        quoted = words_of(answered, me)[:_QUOTED]
+        if quoted and conversation.endswith(f":{message.id}"):  # else it is known from before
+            text = f"{text}\n\n{answered.author.display_name[:_SHOWN]} wrote: “{quoted}”".strip()
     return Happened(
         "ask",
         conversation,
@@ -161,16 +169,18 @@ def question_of(message: discord.Message, me: discord.abc.User, conversation: st
         places=places_of(guild, message.channel),
         person=message.author.id,
         name=message.author.display_name[:_SHOWN],
-        text=words_of(message, me),
+        text=text,
         files=files,
-        unsupported=[sticker.name[:_SHOWN] for sticker in message.stickers],
+        unsupported=[*unread, *(["a poll"] if message.poll else [])],
         opens=isinstance(message.channel, discord.TextChannel) and answered is None,
     )
 
 
 def words_of(message: discord.Message, me: discord.abc.User) -> str:
-    """Return the words of a message: without the call of the bot, others' names in place of ids."""
-    text = re.sub(rf"<@!?{me.id}>", " ", message.content)
+    """Return the words of a message, or of those that it forwards: without the call of the bot,
+    others' names in place of ids."""
+    text = message.content or "\n\n".join(one.content for one in message.message_snapshots)
+    text = re.sub(rf"<@!?{me.id}>", " ", text)
     if message.guild is not None and (role := message.guild.self_role) is not None:
         text = text.replace(role.mention, " ")
     for user in message.mentions:
