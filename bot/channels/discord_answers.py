@@ -16,12 +16,11 @@ import discord
 
 from bot.channels.backend import Backend, Libraries
 from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn, line_of
-from bot.channels.discord_draft import DiscordDraft, escaped
+from bot.channels.discord_draft import DiscordDraft
 from bot.channels.discord_events import NONE, Attached, Happened, known_as, last_of
 from bot.channels.discord_files import Files
-from bot.channels.discord_posts import ChannelPost, HookPost, Post
+from bot.channels.discord_posts import ChannelPost, post_of
 from bot.channels.discord_views import buttons
-from bot.channels.harmless import one_line
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import DiscordSettings
 from bot.channels.working import TRIES, Turns
@@ -197,7 +196,7 @@ class Answers:
             await self._remember(happened, draft, turn or happened.unanswered)
 
         draft = DiscordDraft(
-            self._post(happened, place),
+            post_of(self._client, happened, place),
             self._settings.every,
             taken.token[:16],
             note,
@@ -207,17 +206,6 @@ class Answers:
         )
         draft.recall(taken.note)
         return draft
-
-    def _post(self, happened: Happened, place: int | None) -> Post:
-        client = self._client
-        if happened.token:
-            assert client.application_id is not None
-            hook = discord.Webhook.partial(client.application_id, happened.token, client=client)
-            asked = escaped(one_line(f"{happened.name} asked: {happened.text}", 200))
-            place = client.get_partial_messageable(happened.channel)
-            return HookPost(hook, place, f"-# {asked}")
-        question = happened.message if place in (None, happened.channel) else None
-        return ChannelPost(client.get_partial_messageable(place or happened.channel), question)
 
     async def _thread(self, happened: Happened) -> int | None:
         """Open a thread for a question, and return its id; ``None`` where there is to be none."""

@@ -11,6 +11,9 @@ from typing import Any, Protocol
 
 import discord
 
+from bot.channels.discord_events import Happened
+from bot.channels.harmless import one_line
+
 NOBODY = discord.AllowedMentions.none()
 EXPIRED = (10015, 50027)  #: codes for a command whose time is over
 
@@ -160,3 +163,15 @@ def _given(
     """Return what a message has, without what it has not."""
     found = {"content": words, "embeds": list(embeds), "files": list(files), "view": view}
     return {name: value for name, value in found.items() if value}
+
+
+def post_of(client: discord.Client, happened: Happened, place: int | None) -> Post:
+    """Return where the answer to a question is posted: in ``place`` if it is there already."""
+    channel = client.get_partial_messageable(place or happened.channel)
+    if happened.token:
+        assert client.application_id is not None
+        hook = discord.Webhook.partial(client.application_id, happened.token, client=client)
+        asked = one_line(f"{happened.name} asked: {happened.text}", 200)
+        return HookPost(hook, channel, f"-# {discord.utils.escape_markdown(asked)}")
+    question = happened.message if place in (None, happened.channel) else None
+    return ChannelPost(channel, question)
