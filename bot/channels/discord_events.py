@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import discord
 
+Parts = Sequence[discord.Message | discord.MessageSnapshot]
 NONE = "none/"  #: before a question's id, in the place of a turn that there is not (yet)
 _SHOWN = 100  #: characters of names
 _QUOTED = 2000  #: characters of a message that is replied to
@@ -131,7 +132,7 @@ def is_called(message: discord.Message, me: discord.abc.User) -> bool:
 
 def is_hidden(message: discord.Message) -> bool:
     """Return whether Discord hides what is in a message, since it does not concern the bot."""
-    parts = (message, *message.message_snapshots)
+    parts: Parts = (message, *message.message_snapshots)
     return not (message.poll or any(p.content or p.attachments or p.stickers for p in parts))
 
 
@@ -151,9 +152,9 @@ def places_of(guild: int | None, channel: object) -> tuple[str, ...]:
 def question_of(message: discord.Message, me: discord.abc.User, conversation: str) -> Happened:
     """Return a message as a question."""
     guild = message.guild.id if message.guild else None
-    forwarded = message.message_snapshots
-    files = [attached(file) for one in (message, *forwarded) for file in one.attachments]
-    unread = [sticker.name[:_SHOWN] for one in (message, *forwarded) for sticker in one.stickers]
+    parts: Parts = (message, *message.message_snapshots)
+    files = [attached(file) for part in parts for file in part.attachments]
+    unread = [sticker.name[:_SHOWN] for part in parts for sticker in part.stickers]
     text = words_of(message, me)
     answered = message.reference.resolved if message.reference else None
     if isinstance(answered, discord.Message) and answered.author.id != me.id:

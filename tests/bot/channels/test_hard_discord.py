@@ -36,14 +36,20 @@ async def post(discord: Discord, channel: str, **of: Any) -> str:
 
 def poll(expiry: str | None) -> dict[str, Any]:
     """Return a poll; without a time it never ends."""
-    answers = [{"answer_id": 1, "poll_media": {"text": "Yes"}}]
-    asked = {"question": {"text": "Pizza?"}, "answers": answers, "layout_type": 1}
+    answers: list[Any] = [{"answer_id": 1, "poll_media": {"text": "Yes"}}]
+    asked: dict[str, Any] = {"question": {"text": "Pizza?"}, "answers": answers, "layout_type": 1}
     return {**asked, "expiry": expiry, "allow_multiselect": False}
 
 
 def forward(**of: Any) -> dict[str, Any]:
     """Return what a message has that forwards another one."""
-    kept = {"type": 0, "content": "", "timestamp": LONG_AGO, "edited_timestamp": None, "flags": 0}
+    kept: dict[str, Any] = {
+        "type": 0,
+        "content": "",
+        "timestamp": LONG_AGO,
+        "edited_timestamp": None,
+        "flags": 0,
+    }
     kept |= {name: [] for name in ("embeds", "attachments", "mentions", "mention_roles")}
     reference = {"type": 1, "message_id": "55", "channel_id": "200", "guild_id": "100"}
     return {"message_snapshots": [{"message": {**kept, **of}}], "message_reference": reference}
@@ -92,7 +98,7 @@ async def test_what_cannot_be_read_is_named(play: Play, discord: Discord) -> Non
     async with play() as story:
         direct = discord.direct()
         voice = discord._attach("9", 0, File("voice-message.ogg", b"OggS", "audio/ogg"))
-        said = {
+        said: dict[str, dict[str, Any]] = {
             "a poll": {"poll": poll("2090-01-01T00:00:00+00:00")},
             "wave": {"sticker_items": [{"id": "7", "name": "wave", "format_type": 1}]},
             "voice-message.ogg": {"attachments": [voice], "flags": 1 << 13},
