@@ -1,12 +1,17 @@
 """What Discord and its people do when they are not kind."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from discord_double import Discord, File
 from discord_story import LIGHTHOUSE, Play, calm_discord, player
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 
 PERSON = {"id": "2", "username": "ben", "discriminator": "0", "avatar": None, "bot": False}
 LONG_AGO = "2024-01-01T00:00:00+00:00"
@@ -56,14 +61,49 @@ def forward(**of: Any) -> dict[str, Any]:
 
 
 async def test_an_event_that_cannot_be_read_ends_nothing(play: Play, discord: Discord) -> None:
-    """A poll that never ends is more than discord.py can read: the bot connects anew."""
+    """A poll that never ends is more than discord.py can read: the bot connects anew, and goes on
+    with the question that was under way."""
     async with play() as story:
         direct = discord.direct()
+        discord.held.clear()
+        held = await discord.say(LIGHTHOUSE, mention=True)
+        await discord.until(lambda: discord.waiting)
         await post(discord, direct, poll=poll(None))
         await discord.until(lambda: discord.gateway.seen.count("identify") == 2)
         await discord.until(lambda: discord.gateway.connected)
-        await story.asked(await discord.say(LIGHTHOUSE, channel=direct))
+        discord.held.set()
+        await story.asked(held)
+        await story.asked(await discord.say(LIGHTHOUSE, channel=direct), 2)
         await story.channel.idle()
+        assert len(discord.to(held)) == 1
+
+
+class WaitingChat(GenericFakeChatModel):
+    """A model that says half of its answer, and the rest when it may."""
+
+    messages: Any = iter(())
+    more: ClassVar[asyncio.Event]
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=AIMessageChunk(content="One, "))
+        await self.more.wait()
+        yield ChatGenerationChunk(message=AIMessageChunk(content="two."))
+
+
+async def test_redis_killed_while_an_answer_is_written_costs_no_answer(
+    play: Play, discord: Discord
+) -> None:
+    WaitingChat.more = asyncio.Event()
+    async with play(WaitingChat()) as story:
+        told: Any = await story.redis.read(lambda client: client.info("server"))
+        asked = await discord.say("Count.", mention=True)
+        await discord.until(lambda: discord.to(asked))
+        os.kill(told["process_id"], signal.SIGKILL)
+        WaitingChat.more.set()
+        (answer,) = await story.asked(asked)
+        await story.channel.idle()
+        assert answer["content"] == "One, two."
+        assert await story.turns(f"discord:100:{asked}") == ["Count."]
 
 
 async def test_what_is_forwarded_is_read(play: Play, discord: Discord) -> None:
