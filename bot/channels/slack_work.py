@@ -11,29 +11,29 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.backend import Backend, Libraries
-from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn, line_of
+from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
 from bot.channels.slack_command import CommandDraft
 from bot.channels.slack_draft import Place, SlackDraft, Waiting, clear_away, delete
+from bot.channels.slack_errors import NOT_IN, is_down, told
 from bot.channels.slack_events import Note, files_of, mentioned, words
 from bot.channels.slack_files import Fetched, Files
 from bot.channels.slack_people import People
 from bot.channels.slack_threads import Threads
-from bot.channels.working import TRIES, Turns
+from bot.channels.working import TRIES, Turns, Unreachable
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer
 from memory.errors import HistoryUnavailable, TurnNotFound
-from retrievers.errors import LibraryError
 
 MOST_NAMES = 5  #: people named in a message whose names are looked up
 FAILED = "failed/"  #: before a question's id, in the place of a turn that there is not
 TITLE = 60  #: characters of a thread's title
-_NOT_IN = frozenset(("not_in_channel", "channel_not_found", "is_archived", "restricted_action"))
 
 
 @dataclass(slots=True)
@@ -68,7 +68,13 @@ class SlackWork:
         except KNOWN_ERRORS as error:  # a library that is not there, Redis that is down
             if taken.tries < TRIES and isinstance(error, HistoryUnavailable):
                 raise
-            await self._draft(note, taken).fail(_told(error))
+            await self._draft(note, taken).fail(told(error))
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise Unreachable from error
+        except SlackApiError as error:
+            if is_down(error):
+                raise Unreachable from error
+            raise
 
     # --- questions ----------------------------------------------------------------------------
 
@@ -271,10 +277,10 @@ class SlackWork:
                 return
             root = _noted(taken).get("root") or await self._begin_thread(note)
         except KNOWN_ERRORS as error:
-            await alone.fail(_told(error))
+            await alone.fail(told(error))
             return
         except SlackApiError as error:
-            if error.response.get("error") not in _NOT_IN:
+            if error.response.get("error") not in NOT_IN:
                 raise
             await alone.fail("I am not in this channel: /invite me first, or ask me directly.")
             return
@@ -289,12 +295,6 @@ class SlackWork:
             channel=note.channel, text=f"<@{note.user}> asks: {escaped(note.text)}", **QUIET
         )
         return str(said["ts"])
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, LibraryError):
-        return "The library for this place (setting slack.libraries) cannot be opened."
-    return line_of(error)
 
 
 def _place(note: Note) -> Place:

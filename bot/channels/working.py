@@ -18,9 +18,14 @@ from memory.records import encode_name
 
 TRIES = 5  #: processes that begin with a message before it is given up
 AGAIN = 5.0  #: seconds until a message whose work failed is tried again
+LATEST = 3600.0  #: seconds after which an answer is not waited for any longer
 MOST_KEPT = 90 * 86_400.0  #: seconds for which turns of messages are known, at most
 
 Work = Callable[[Taken], Awaitable[None]]
+
+
+class Unreachable(Exception):
+    """The channel cannot be reached now: what was to be done is done when it can."""
 
 
 class InOrder:
@@ -50,6 +55,7 @@ class Worker:
     ``at_once`` turns run at a time, given that ``work`` hands :attr:`places` on to
     ``delivery.answer``. A message whose work raises is tried again after a while, by any process,
     and given up after :data:`TRIES`; ``work`` may look at ``taken.tries`` to say so on the last.
+    Where it raises ``Unreachable``, that is no try, for an hour.
     """
 
     def __init__(
@@ -97,6 +103,10 @@ class Worker:
             elif not taken.lost:
                 await self._work(taken)
         except Exception as error:  # whatever a channel's client raises
+            if isinstance(error, Unreachable) and taken.age < LATEST:
+                logs.tell("the channel cannot be reached; trying again", level="warning")
+                await self._inbox.let_go(taken, after=self._again)
+                return
             logs.tell("a message could not be answered", level="error", error=error)
             with contextlib.suppress(HistoryUnavailable):
                 if taken.tries < TRIES:
