@@ -23,7 +23,7 @@ from bot.channels.discord_posts import ChannelPost, post_of
 from bot.channels.discord_views import buttons
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import DiscordSettings
-from bot.channels.working import TRIES, Turns
+from bot.channels.working import TRIES, Turns, Unreachable
 from bot.errors import KNOWN_ERRORS
 from bot.sent import SentPicture
 from bot.service import logs
@@ -36,6 +36,7 @@ TOO_LONG = (
     "This takes longer than the 15 minutes that Discord gives a command, and I may not write in"
     " this channel by myself. Ask again in a direct message, or where I may write."
 )
+_DOWN = (discord.DiscordServerError, aiohttp.ClientError, ConnectionError)
 _GONE = (10003, 10008, 10015, 50027)  # unknown channel, message, webhook; its time is over
 
 
@@ -70,6 +71,8 @@ class Answers:
                 level="warning",
                 channel=happened.channel,
             )
+        except _DOWN as error:
+            raise Unreachable from error
         except discord.HTTPException as error:
             if error.code not in _GONE:
                 raise

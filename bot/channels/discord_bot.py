@@ -153,3 +153,10 @@ def _quiet() -> None:
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # there is no voice
     logger = logging.getLogger("discord")
     logger.setLevel(max(logger.level, logging.INFO))
+    logging.getLogger("discord.shard").addFilter(_without_trace)
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Keep one line of what is tried again."""
+    record.exc_info = None
+    return True

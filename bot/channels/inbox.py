@@ -43,8 +43,9 @@ class Taken:
     ``waits`` says that it stands behind another one of its line: whoever is done with that gets it
     (:meth:`Inbox.done`). Otherwise it is this process's to answer. ``tries`` counts the processes
     that began with it, this one too. ``note`` is what one of them noted (:meth:`Inbox.note`).
-    ``withdrawn`` is set when a later message is about it: it was edited or deleted. ``lost`` turns
-    true when this process stood still for so long that another one took it up.
+    ``withdrawn`` is set when a later message is about it: it was edited or deleted. ``age`` is for
+    how long, in seconds, it was waiting when this process got it. ``lost`` turns true when this
+    process stood still for so long that another one took it up.
     """
 
     token: str
@@ -52,6 +53,7 @@ class Taken:
     tries: int = 1
     note: bytes = b""
     waits: bool = False
+    age: float = 0.0
     lost: bool = False
     withdrawn: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
@@ -163,13 +165,16 @@ class Inbox:
         self._held.pop(taken.token, None)
         await self._extend([taken.token], int(after * 1000))
 
-    async def let_go(self, *taken: Taken) -> None:
-        """Let any process take messages up at once, as if this one had not begun with them."""
+    async def let_go(self, *taken: Taken, after: float = 0.0) -> None:
+        """Let any process take messages up after some seconds, as if this one had not begun with
+        them."""
         tokens = [one.token for one in taken if self._held.pop(one.token, None)]
         keys = self._keys("leases", "state")
 
         async def work(client: Any) -> None:
-            await client.eval(scripts.LET_GO, len(keys), *keys, self._owner, *tokens)
+            await client.eval(
+                scripts.LET_GO, len(keys), *keys, self._owner, int(after * 1000), *tokens
+            )
 
         if tokens:
             with contextlib.suppress(HistoryUnavailable):  # the leases lapse by themselves
@@ -200,8 +205,8 @@ class Inbox:
 
     def _given(self, found: Sequence[Any]) -> Taken:
         """Return and hold what a script gave to this process."""
-        token, message, tries, note, withdrawn = found
-        taken = Taken(token.decode(), message, int(tries), note)
+        token, message, tries, note, withdrawn, age = found
+        taken = Taken(token.decode(), message, int(tries), note, age=int(age) / 1000)
         if withdrawn:
             taken.withdrawn.set()
         return self._hold(taken)

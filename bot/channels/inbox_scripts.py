@@ -10,8 +10,8 @@ local function remove(token)
   local after = redis.call('HGET', state, 'next:' .. token)
   redis.call('HDEL', messages, token)
   redis.call('ZREM', leases, token)
-  for _, kind in ipairs({{'owner:', 'tries:', 'note:', 'withdrawn:', 'line:', 'next:'}}) do
-    redis.call('HDEL', state, kind .. token)
+  for kind in string.gmatch('owner tries note withdrawn since line next', '%a+') do
+    redis.call('HDEL', state, kind .. ':' .. token)
   end
   if not after and line then redis.call('HDEL', state, 'last:' .. line) end
   return after
@@ -22,7 +22,8 @@ local function lend(token, owner, ms)
   local tries = redis.call('HINCRBY', state, 'tries:' .. token, 1)
   return {{token, redis.call('HGET', messages, token), tries,
     redis.call('HGET', state, 'note:' .. token) or '',
-    redis.call('HGET', state, 'withdrawn:' .. token) or ''}}
+    redis.call('HGET', state, 'withdrawn:' .. token) or '',
+    string.format('%.0f', now - redis.call('HGET', state, 'since:' .. token))}}
 end
 """
 # KEYS: messages, leases, state, seen of ids …, seen of what it is about, if it is about something.
@@ -44,7 +45,7 @@ if #KEYS > last_id then
   redis.call('SET', KEYS[#KEYS], token, 'PX', ARGV[5])
 end
 redis.call('HSET', messages, token, ARGV[2])
-redis.call('HSET', state, 'line:' .. token, line)
+redis.call('HSET', state, 'line:' .. token, line, 'since:' .. token, string.format('%.0f', now))
 local last = redis.call('HGET', state, 'last:' .. line)
 redis.call('HSET', state, 'last:' .. line, token)
 if last then
@@ -81,11 +82,11 @@ for i = 3, #ARGV do
 end
 return lost
 """
-# KEYS: leases, state. ARGV: owner, token … What was begun in vain is no try.
-LET_GO = """
-for i = 2, #ARGV do
+# KEYS: leases, state. ARGV: owner, after (ms), token … What was begun in vain is no try.
+LET_GO = f"""{_NOW}
+for i = 3, #ARGV do
   if redis.call('HGET', KEYS[2], 'owner:' .. ARGV[i]) == ARGV[1] then
-    redis.call('ZADD', KEYS[1], 'XX', 0, ARGV[i])
+    redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', now + ARGV[2]), ARGV[i])
     redis.call('HINCRBY', KEYS[2], 'tries:' .. ARGV[i], -1)
   end
 end

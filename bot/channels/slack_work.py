@@ -16,32 +16,25 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.backend import Backend, Libraries
-from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn, line_of
+from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
 from bot.channels.slack_command import CommandDraft
 from bot.channels.slack_draft import Place, SlackDraft, Waiting, clear_away, delete
+from bot.channels.slack_errors import NOT_IN, is_down, told
 from bot.channels.slack_events import Note, files_of, mentioned, words
 from bot.channels.slack_files import Fetched, Files
 from bot.channels.slack_people import People
 from bot.channels.slack_threads import Threads
-from bot.channels.working import TRIES, Turns
+from bot.channels.working import TRIES, Turns, Unreachable
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer
 from bot.service import logs
 from memory.errors import HistoryUnavailable, TurnNotFound
-from retrievers.errors import LibraryError
 
 MOST_NAMES = 5  #: people named in a message whose names are looked up
 FAILED = "failed/"  #: before a question's id, in the place of a turn that there is not
 TITLE = 60  #: characters of a thread's title
-#: What Slack says where the bot may not write
-_NOT_IN = frozenset(
-    ("not_in_channel", "channel_not_found", "is_archived", "cannot_reply_to_message",
-     "user_is_restricted", "messages_tab_disabled", "restricted_action",
-     "restricted_action_read_only_channel", "restricted_action_non_threadable_channel",
-     "restricted_action_thread_locked")
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -70,9 +63,11 @@ class SlackWork:
         except SlackApiError as error:
             said = error.response.get("error")
             logs.tell("Slack refused", level="warning", said=said, channel=note.channel)
-            if said not in _NOT_IN:
+            if said not in NOT_IN:
                 await self._give_up(note, taken, error)
                 raise
+        except Unreachable:
+            raise
         except Exception as error:
             await self._give_up(note, taken, error)
             raise
@@ -82,7 +77,7 @@ class SlackWork:
         if taken.tries >= TRIES and note.kind in ("question", "edit"):
             with contextlib.suppress(SlackApiError, aiohttp.ClientError, TimeoutError):
                 await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
-                await self._say(note, line_of(error))
+                await self._say(note, told(error))
 
     async def _do(self, taken: Taken) -> None:
         note = Note.from_bytes(taken.message)
@@ -98,7 +93,13 @@ class SlackWork:
         except KNOWN_ERRORS as error:  # a library that is not there, Redis that is down
             if taken.tries < TRIES and isinstance(error, HistoryUnavailable):
                 raise
-            await self._draft(note, taken).fail(_told(error))
+            await self._draft(note, taken).fail(told(error))
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise Unreachable from error
+        except SlackApiError as error:
+            if is_down(error):
+                raise Unreachable from error
+            raise
 
     # --- questions ----------------------------------------------------------------------------
 
@@ -301,10 +302,10 @@ class SlackWork:
                 return
             root = _noted(taken).get("root") or await self._begin_thread(note)
         except KNOWN_ERRORS as error:
-            await alone.fail(_told(error))
+            await alone.fail(told(error))
             return
         except SlackApiError as error:
-            if error.response.get("error") not in _NOT_IN:
+            if error.response.get("error") not in NOT_IN:
                 raise
             await alone.fail("I am not in this channel: /invite me first, or ask me directly.")
             return
@@ -319,12 +320,6 @@ class SlackWork:
             channel=note.channel, text=f"<@{note.user}> asks: {escaped(note.text)}", **QUIET
         )
         return str(said["ts"])
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, LibraryError):
-        return "The library for this place (setting slack.libraries) cannot be opened."
-    return line_of(error)
 
 
 def _place(note: Note) -> Place:

@@ -18,9 +18,14 @@ from memory.records import encode_name
 
 TRIES = 5  #: processes that begin with a message before it is given up
 AGAIN = 5.0  #: seconds until a message whose work failed is tried again
+LATEST = 3600.0  #: seconds after which an answer is not waited for any longer
 MOST_KEPT = 90 * 86_400.0  #: seconds for which turns of messages are known, at most
 
 Work = Callable[[Taken], Awaitable[None]]
+
+
+class Unreachable(Exception):
+    """The channel cannot be reached now: what was to be done is done when it can."""
 
 
 class InOrder:
@@ -50,6 +55,7 @@ class Worker:
     ``at_once`` turns run at a time, given that ``work`` hands :attr:`places` on to
     ``delivery.answer``. A message whose work raises is tried again after a while, by any process,
     and given up after :data:`TRIES`; ``work`` may look at ``taken.tries`` to say so on the last.
+    Where it raises ``Unreachable``, that is no try, for an hour.
     """
 
     def __init__(
@@ -93,20 +99,24 @@ class Worker:
     async def _do(self, taken: Taken) -> None:
         if await self._tried(taken):
             await self._end(taken)
-            return
-        with contextlib.suppress(HistoryUnavailable):  # its lease lapses by itself
-            await self._inbox.give_back(taken, self._again)
 
     async def _tried(self, taken: Taken) -> bool:
-        """Work at a message; false when it is to be tried again."""
+        """Work at a message; false when it was given back, to be tried again."""
         try:
             if taken.tries > TRIES:
                 logs.tell("a message ended so many processes that it is given up")
             elif not taken.lost:
                 await self._work(taken)
         except Exception as error:  # whatever a channel's client raises
+            if isinstance(error, Unreachable) and taken.age < LATEST:
+                logs.tell("the channel cannot be reached; trying again", level="warning")
+                await self._inbox.let_go(taken, after=self._again)
+                return False
             logs.tell("a message could not be answered", level="error", error=error)
-            return taken.tries >= TRIES
+            if taken.tries < TRIES:
+                with contextlib.suppress(HistoryUnavailable):  # its lease lapses by itself
+                    await self._inbox.give_back(taken, self._again)
+                return False
         return True
 
     async def _end(self, taken: Taken) -> None:
