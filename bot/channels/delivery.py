@@ -7,16 +7,17 @@ an error in one line. Knows nothing of any channel.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from bot.channels.backend import Backend
 from bot.channels.final import Drawn, Final, Footnote, final_of
 from bot.channels.harmless import harmless, one_line
 from bot.channels.readable import readable
 from bot.channels.splitting import split
+from bot.channels.working import Turns
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer, Done, Event, Token
 from bot.sent import SentPicture
@@ -32,7 +33,9 @@ __all__ = [
     "Final",
     "Footnote",
     "Incoming",
+    "Withdrawn",
     "answer",
+    "left_turn",
     "line_of",
 ]
 
@@ -71,6 +74,10 @@ class Incoming:
     again: str | None = None
 
 
+class Withdrawn(Exception):
+    """A question was edited or deleted while it was being answered; nothing more is shown of it."""
+
+
 class Draft(Protocol):
     """One answer being written in a channel. Its methods are called one after another."""
 
@@ -103,13 +110,16 @@ async def answer(
     *,
     places: AbstractAsyncContextManager[object] | None = None,
     patience: float = PATIENCE,
+    withdrawn: asyncio.Event | None = None,
 ) -> Answer | None:
     """Answer a message in a draft; ``None`` when the draft was told why not.
 
     Whatever the draft raises is raised, when the turn has ended. ``patience`` is how long, in
     seconds, a busy conversation or model is waited for; ``places`` (``Worker.places``) is entered
-    while the turn runs, not while its answer is shown.
+    while the turn runs, not while its answer is shown. ``withdrawn`` (``Taken.withdrawn``) ends the
+    turn: then ``Withdrawn`` is raised, and what the draft has shown stays as it is.
     """
+    withdrawn = withdrawn or asyncio.Event()
     unread = [f"{one_line(name, 80)} cannot be read here" for name in message.unsupported[:20]]
     if not message.text.strip() and not message.pictures and not message.again:
         await draft.fail(". ".join(unread) or "Nothing was asked: send words, a picture, or both.")
@@ -117,13 +127,16 @@ async def answer(
     writer = _Writer(draft)
     writing = asyncio.create_task(writer.run())
     try:
-        async with places or nullcontext():
-            done = await _with_what_can_be_seen(backend, message, writer, patience, unread)
+        turn = _turned(backend, message, writer, places, patience, unread)
+        done = await _unless(withdrawn, turn)
     except KNOWN_ERRORS as error:
         _log(error)
         await writer.end(writing)
         await draft.fail(line_of(error))
         return None
+    except Withdrawn:
+        await writer.stop(writing)
+        raise
     except BaseException:
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
@@ -133,6 +146,16 @@ async def answer(
     )
     await draft.finish(final)
     return done
+
+
+async def left_turn(backend: Backend, turns: Turns, conversation: str, text: str) -> str | None:
+    """Return the id of the turn that a withdrawn question became all the same, if it did: it was
+    stored just then, or by a process that died before it told."""
+    found = await backend.conversation(conversation)
+    if not found.turns or found.turns[-1].question.text != text.strip():
+        return None
+    turn = found.turns[-1].id
+    return None if await turns.messages(conversation, turn) else turn
 
 
 def line_of(error: BaseException) -> str:
@@ -145,6 +168,33 @@ def line_of(error: BaseException) -> str:
 def _log(error: BaseException) -> None:
     if problem_of(error).status >= 500:
         logs.tell("a turn of a channel failed", level="error", error=error)
+
+
+async def _unless(withdrawn: asyncio.Event, turn: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run a turn to its end, or raise ``Withdrawn`` and end it when that is set."""
+    running, waiting = asyncio.create_task(turn), asyncio.create_task(withdrawn.wait())
+    try:
+        if not withdrawn.is_set():
+            await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            return running.result()
+        raise Withdrawn
+    finally:
+        running.cancel()
+        waiting.cancel()
+        await asyncio.gather(running, waiting, return_exceptions=True)
+
+
+async def _turned(
+    backend: Backend,
+    message: Incoming,
+    writer: "_Writer",
+    places: AbstractAsyncContextManager[object] | None,
+    patience: float,
+    unread: list[str],
+) -> Answer:
+    async with places or nullcontext():
+        return await _with_what_can_be_seen(backend, message, writer, patience, unread)
 
 
 async def _with_what_can_be_seen(
@@ -227,6 +277,7 @@ class _Writer:
         self._draft = draft
         self.text = ""
         self._more, self._ended = asyncio.Event(), asyncio.Event()
+        self._showing = asyncio.Lock()
 
     def add(self, text: str) -> None:
         """Append to the text."""
@@ -244,7 +295,8 @@ class _Writer:
                 return
             self._more.clear()
             if parts := split(harmless(self.text), self._draft.limit):
-                await self._draft.show(parts)
+                async with self._showing:
+                    await self._draft.show(parts)
                 await asyncio.sleep(self._draft.every)
 
     async def end(self, writing: "asyncio.Task[None]") -> None:
@@ -252,3 +304,9 @@ class _Writer:
         self._ended.set()
         self._more.set()
         await writing
+
+    async def stop(self, writing: "asyncio.Task[None]") -> None:
+        """Wait for an edit under way, and show nothing more."""
+        async with self._showing:
+            writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)

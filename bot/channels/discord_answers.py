@@ -7,26 +7,36 @@ comes about.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import discord
 
-from bot.channels.backend import Libraries
-from bot.channels.delivery import Incoming, answer, line_of
-from bot.channels.discord_draft import ChannelPost, DiscordDraft, HookPost, Post
-from bot.channels.discord_events import Attached, Happened, known_as, last_of
+from bot.channels.backend import Backend, Libraries
+from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn, line_of
+from bot.channels.discord_draft import DiscordDraft
+from bot.channels.discord_events import NONE, Attached, Happened, known_as, last_of
 from bot.channels.discord_files import Files
+from bot.channels.discord_posts import ChannelPost, post_of
 from bot.channels.discord_views import buttons
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import DiscordSettings
-from bot.channels.working import TRIES, Turns
+from bot.channels.working import TRIES, Turns, Unreachable
 from bot.errors import KNOWN_ERRORS
 from bot.sent import SentPicture
 from bot.service.observability import logs
 from memory.errors import ConversationNotFound, HistoryUnavailable, TurnNotFound
 
 TYPING = 8.0  #: seconds for which Discord shows that somebody types, less a little
+COMMAND = 900.0  #: seconds for which Discord takes responses to a command
+MARGIN = 60.0  #: seconds before that in which the asker is told that there will be none
+TOO_LONG = (
+    "This takes longer than the 15 minutes that Discord gives a command, and I may not write in"
+    " this channel by myself. Ask again in a direct message, or where I may write."
+)
+_DOWN = (discord.DiscordServerError, aiohttp.ClientError, ConnectionError)
 _GONE = (10003, 10008, 10015, 50027)  # unknown channel, message, webhook; its time is over
 
 
@@ -61,6 +71,8 @@ class Answers:
                 level="warning",
                 channel=happened.channel,
             )
+        except _DOWN as error:
+            raise Unreachable from error
         except discord.HTTPException as error:
             if error.code not in _GONE:
                 raise
@@ -70,7 +82,7 @@ class Answers:
                 await self._give_up(happened, taken, error)
             raise
         finally:
-            await self._files.drop(taken.token)
+            self._files.drop(taken.token)
 
     async def _give_up(self, happened: Happened, taken: Taken, error: Exception) -> None:
         """Say that a question will not be answered."""
@@ -80,16 +92,51 @@ class Answers:
                 await draft.fail(line_of(error))
 
     async def _answer(self, happened: Happened, taken: Taken) -> None:
-        turn = None
-        if happened.kind == "edit":
-            name = known_as("q", happened.channel, happened.message)
-            turn = await self._turns.turn(happened.conversation, name)
-            if turn is None:  # it was forgotten
-                return
+        turn = await self._turns.turn(happened.conversation, happened.known)
+        answered = turn is not None and not turn.startswith(NONE)
+        if answered if happened.kind == "ask" else turn is None:
+            return  # by a process that died then; or it was forgotten
+        backend = await self._backend(happened, taken, turn)
+        if backend is None:
+            return
+        try:
+            again = turn if answered else None
+            if again and happened.given != await self._given(happened, again):
+                with contextlib.suppress(TurnNotFound, ConversationNotFound):
+                    await backend.delete_turn(happened.conversation, again)
+                names = await self._turns.messages(happened.conversation, again)
+                await self._turns.save(happened.conversation, happened.unanswered, *names)
+                turn, again = happened.unanswered, None  # with other pictures it is another one
+            await self._ask(backend, happened, taken, turn, again)
+        except Withdrawn:
+            if again is None:
+                await self._take_back(backend, happened)
+
+    async def _backend(self, happened: Happened, taken: Taken, turn: str | None) -> Backend | None:
+        """Return the bot of a place; where there is none, say so."""
+        try:
+            return await self._libraries.of(*happened.places)
+        except KNOWN_ERRORS as error:
+            logs.tell("discord: no library", level="error", error=error)
+            draft = await self._draft(happened, taken, turn)
+            await draft.fail(line_of(error))
+            return None
+
+    async def _ask(
+        self,
+        backend: Backend,
+        happened: Happened,
+        taken: Taken,
+        turn: str | None,
+        again: str | None,
+    ) -> None:
+        """Ask, or ask ``again``, in the place of the messages of ``turn``."""
+        if taken.withdrawn.is_set():
+            raise Withdrawn
         draft = await self._draft(happened, taken, turn)
         async with self._typing(draft.post.channel, happened):
             pictures, unread = list[SentPicture](), [*happened.unsupported]
-            if not turn:
+            if again is None:
                 pictures, more = await self._files.take(
                     taken.token, happened.files, lambda file: self._renew(happened, file)
                 )
@@ -100,29 +147,46 @@ class Answers:
                 text=happened.text,
                 pictures=pictures,
                 unsupported=unread,
-                key=f"discord:{happened.message}" if turn is None else None,
-                again=turn or None,
+                key=None if again else f"discord:{happened.message}{happened.edited}",
+                again=again,
             )
             try:
-                backend = await self._libraries.of(*happened.places)
-            except KNOWN_ERRORS as error:
-                logs.tell("discord: no library", level="error", error=error)
-                await draft.fail(line_of(error))
+                async with asyncio.timeout(_seconds_left(happened)) as deadline:
+                    done = await answer(
+                        backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
+                    )
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                await draft.fail(TOO_LONG)
                 return
-            done = await answer(backend, asked, draft, places=self.places)
         if done is not None:
             await self._remember(happened, draft, done.turn)
+
+    async def _take_back(self, backend: Backend, happened: Happened) -> None:
+        """Keep what there is of a question that was edited or deleted meanwhile: what comes next
+        writes in its messages, or deletes them."""
+        conversation, none = happened.conversation, happened.unanswered
+        left = await left_turn(backend, self._turns, conversation, happened.text)
+        names = {happened.known, *await self._turns.messages(conversation, none)}
+        given = happened.given if left else ()
+        await self._turns.save(conversation, left or none, *names, *given)
 
     async def _remember(self, happened: Happened, draft: DiscordDraft, turn: str) -> None:
         """Remember which messages are a turn; before it is one, that they are the conversation's,
         since people reply to what is still being written."""
         channel = draft.post.channel
-        names = [known_as("q", happened.channel, happened.message)]
+        names = [happened.known, *happened.given]
         names += [known_as("a", channel, id) for id in draft.texts]
         names += [known_as("x", channel, id) for id in draft.extras]
         if happened.kind == "ask":
             names.append(last_of(happened.channel, happened.person))
         await self._turns.save(happened.conversation, turn, *names)
+
+    async def _given(self, happened: Happened, turn: str) -> set[str]:
+        """Return the names of the files that came with a turn's question."""
+        known = await self._turns.messages(happened.conversation, turn)
+        return {name for name in known if name.startswith("f:")}
 
     async def _draft(self, happened: Happened, taken: Taken, turn: str | None) -> DiscordDraft:
         """Return the draft of an answer, in the messages of the turn that it replaces, if any."""
@@ -132,10 +196,10 @@ class Answers:
 
         async def note(where: bytes) -> None:
             await self._inbox.note(taken, where)
-            await self._remember(happened, draft, turn or "")
+            await self._remember(happened, draft, turn or happened.unanswered)
 
         draft = DiscordDraft(
-            self._post(happened, place),
+            post_of(self._client, happened, place),
             self._settings.every,
             taken.token[:16],
             note,
@@ -145,15 +209,6 @@ class Answers:
         )
         draft.recall(taken.note)
         return draft
-
-    def _post(self, happened: Happened, place: int | None) -> Post:
-        client = self._client
-        if happened.token:
-            assert client.application_id is not None
-            hook = discord.Webhook.partial(client.application_id, happened.token, client=client)
-            return HookPost(hook, happened.channel)
-        question = happened.message if place in (None, happened.channel) else None
-        return ChannelPost(client.get_partial_messageable(place or happened.channel), question)
 
     async def _thread(self, happened: Happened) -> int | None:
         """Open a thread for a question, and return its id; ``None`` where there is to be none."""
@@ -178,14 +233,14 @@ class Answers:
         return happened.message  # a thread has the id of its first message
 
     async def _delete(self, happened: Happened) -> None:
-        name = known_as("q", happened.channel, happened.message)
-        turn = await self._turns.turn(happened.conversation, name)
-        if not turn:
+        turn = await self._turns.turn(happened.conversation, happened.known)
+        if turn is None:
             return
         place, texts, extras = await self._messages(happened.conversation, turn)
-        backend = await self._libraries.of(*happened.places)
-        with contextlib.suppress(TurnNotFound, ConversationNotFound):
-            await backend.delete_turn(happened.conversation, turn)
+        if not turn.startswith(NONE):
+            backend = await self._libraries.of(*happened.places)
+            with contextlib.suppress(TurnNotFound, ConversationNotFound):
+                await backend.delete_turn(happened.conversation, turn)
         if place is not None:
             post = ChannelPost(self._client.get_partial_messageable(place), None)
             for id in (*texts, *extras):
@@ -214,7 +269,7 @@ class Answers:
         async def show() -> None:
             place = self._client.get_partial_messageable(channel)
             while True:
-                with contextlib.suppress(discord.HTTPException, OSError):
+                with contextlib.suppress(discord.HTTPException, aiohttp.ClientError, OSError):
                     await place.typing()
                 await asyncio.sleep(TYPING)
 
@@ -238,3 +293,11 @@ class Answers:
         except (discord.NotFound, discord.Forbidden):
             return None
         return next((f.url for f in message.attachments if f.id == file.id), None)
+
+
+def _seconds_left(happened: Happened) -> float | None:
+    """Return until when a command is to be answered whose answer cannot be shown later."""
+    if not happened.token or happened.writes:
+        return None
+    asked = discord.utils.snowflake_time(happened.message).timestamp()
+    return asked + COMMAND - MARGIN - time.time()

@@ -20,7 +20,6 @@ from bot.channels.backend import Libraries
 from bot.channels.discord_answers import Answers
 from bot.channels.discord_client import IDENTIFY, Client, Reach
 from bot.channels.discord_desk import Desk
-from bot.channels.discord_events import line_of as conversation_in
 from bot.channels.discord_files import Files
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import DiscordSettings
@@ -86,25 +85,22 @@ class DiscordChannel:
         answers = Answers(settings, self._libraries, *parts, client)
         async with client:
             await client.login(token)
-            worker = Worker(self._inbox, answers.work, conversation_in, at_once=settings.at_once)
+            client.shard_count, *_ = await client.http.get_bot_gateway()
+            worker = Worker(self._inbox, answers.work, at_once=settings.at_once)
             answers.places = worker.places
             async with worker:
                 self._worker = worker
                 try:
                     await client.connect()
-                except AttributeError:
-                    if client.ws is not None:
-                        raise
-                    raise ConnectionError("the gateway cannot be reached") from None  # discord.py's
                 finally:
                     self._worker = None
 
-    def _begin(self, taken: Taken) -> None:
+    async def _begin(self, taken: Taken) -> None:
         """Have a stored message worked at; when all is ending, by whoever takes it up."""
         if self._worker is not None:
             self._worker.begin(taken)
         else:
-            self._inbox.let_lapse(taken)
+            await self._inbox.let_go(taken)
 
     async def idle(self) -> None:
         """Wait until nothing that was begun is under way."""
@@ -141,6 +137,8 @@ def _mending() -> Iterator[None]:
         raise SettingsError(f"Discord closed the connection for good (code {error.code})") from None
     except (OSError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as error:
         logs.tell("Discord cannot be reached; trying again", level="warning", error=error)
+    except Exception as error:  # an event that ``discord`` cannot read ends its connection
+        logs.tell("the connection to Discord broke; beginning anew", level="error", error=error)
 
 
 def _refused() -> SettingsError:
@@ -155,3 +153,10 @@ def _quiet() -> None:
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # there is no voice
     logger = logging.getLogger("discord")
     logger.setLevel(max(logger.level, logging.INFO))
+    logging.getLogger("discord.shard").addFilter(_without_trace)
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Keep one line of what is tried again."""
+    record.exc_info = None
+    return True

@@ -9,33 +9,37 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands
 
 from bot.channels.delivery import line_of
 from bot.channels.discord_desk import Desk
-from bot.channels.discord_draft import NOBODY
 from bot.channels.discord_events import (
     Happened,
     base_of,
+    conversation_in,
     is_called,
+    is_hidden,
     is_question,
     known_as,
     places_of,
     question_of,
 )
 from bot.channels.discord_files import Files
+from bot.channels.discord_posts import NOBODY
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.working import InOrder, Turns
 from bot.service.observability import logs
 from memory.errors import HistoryUnavailable
 
 PATIENCE = 60.0  #: seconds for which a message is offered to an inbox that cannot be reached
+LATEST = timedelta(hours=12)  #: what is told of an edit after that is no edit
 IDENTIFY = 5.0  #: seconds between two beginnings of a session, which Discord asks for
-RECENT = 1000  #: questions whose conversation is known before they are answered
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Reach:
     inbox: Inbox
     turns: Turns
     files: Files
-    begin: Callable[[Taken], None]
+    begin: Callable[[Taken], Awaitable[None]]
     desk: Desk
 
 
@@ -59,8 +63,9 @@ class Tree(app_commands.CommandTree["Client"]):
         logs.tell("discord: a command failed", level="error", error=error.__cause__ or error)
 
 
-class Client(discord.Client):
-    """One connection to Discord. ``content``: the privileged intent is on."""
+class Client(discord.AutoShardedClient):
+    """The connection to Discord, in as many shards as Discord wants. ``content``: the privileged
+    intent is on."""
 
     def __init__(self, reach: Reach, *, content: bool, identify: float = IDENTIFY) -> None:
         intents = discord.Intents(
@@ -74,8 +79,9 @@ class Client(discord.Client):
             chunk_guilds_at_startup=False,
         )
         self.reach, self._identify = reach, identify
-        self._order, self._recent = InOrder(), dict[int, str]()
+        self._order = InOrder()
         self._typing: set[asyncio.Task[None]] = set()
+        self._launched: set[int] = set()
         self.tree = Tree(self)
 
     async def setup_hook(self) -> None:
@@ -85,6 +91,14 @@ class Client(discord.Client):
         add_commands(self.tree)
         self.add_dynamic_items(Said)
         await self.tree.sync()
+
+    async def launch_shard(self, gateway: Any, shard_id: int, *, initial: bool = False) -> None:
+        """Connect a shard, or raise ``ConnectionError``: ``discord`` would try again for ever, each
+        time inside of the last."""
+        if shard_id in self._launched:
+            raise ConnectionError("the gateway cannot be reached")
+        self._launched.add(shard_id)
+        await super().launch_shard(gateway, shard_id, initial=initial)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Wait before another session is begun."""
@@ -105,8 +119,9 @@ class Client(discord.Client):
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Take an edit of a question; a message that was none may become one."""
-        message = event.message
-        if message.edited_at is not None and is_question(message):  # else a preview was added
+        message = event.message  # a preview is added or it is pinned, too: that is no edit
+        edited = message.edited_at or datetime.fromtimestamp(0, UTC)
+        if is_question(message) and discord.utils.utcnow() - edited < LATEST:
             await self.store(message.channel.id, lambda: self._edited(message))
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
@@ -123,19 +138,20 @@ class Client(discord.Client):
             await self.take(asked, str(message.id))
 
     async def _edited(self, message: discord.Message) -> None:
-        known = await self.known("q", message.channel.id, message.id)
-        asked = await self._question(message)
-        if known is None and asked is not None and await self.take(asked, str(message.id)):
+        conversation = await self._asked_in(message.channel.id, message.id)
+        if conversation is None and (asked := await self._question(message)) is not None:
+            if await self.take(asked, str(message.id)):
+                return
+            conversation = await self._asked_in(message.channel.id, message.id)  # taken just then
+        if conversation is None or self.user is None or is_hidden(message):
             return
-        conversation = known or self._recent.get(message.id)
-        if conversation is not None and self.user is not None:
-            edit = replace(question_of(message, self.user, conversation), kind="edit")
-            assert message.edited_at is not None
-            await self.take(edit, f"{message.id}:edit:{message.edited_at.timestamp()}")
+        at = str(message.edited_at.timestamp() if message.edited_at else "")
+        edit = replace(question_of(message, self.user, conversation), kind="edit", edited=at)
+        await self.take(edit, f"{message.id}:edit:{at}")
 
     async def _deleted(self, guild: int | None, channel: int, id: int) -> None:
         async def take() -> None:
-            conversation = await self.known("q", channel, id) or self._recent.get(id)
+            conversation = await self._asked_in(channel, id)
             if conversation is not None:
                 place = self.get_channel(channel) or discord.Object(channel)
                 places = places_of(guild, place)
@@ -174,24 +190,23 @@ class Client(discord.Client):
 
     async def take(self, happened: Happened, *ids: str) -> bool:
         """Store what happened and have it worked at; false when it was seen before."""
-        taken = await self.reach.inbox.take(ids, happened.to_bytes())
+        taken = await self.reach.inbox.take(
+            ids, happened.to_bytes(), line=happened.conversation, about=happened.about
+        )
         if taken is None:
             return False
         if happened.kind == "ask":
-            self._recent[happened.message] = happened.conversation
-            if len(self._recent) > RECENT:
-                del self._recent[next(iter(self._recent))]
             self.reach.files.begin(taken.token, happened.files)
             if not happened.token:
                 self._show_typing(happened.channel)
-        self.reach.begin(taken)
+        await self.reach.begin(taken)
         return True
 
     def _show_typing(self, channel: int) -> None:
         """Show at once that something is coming."""
 
         async def show() -> None:
-            with contextlib.suppress(discord.HTTPException, OSError):
+            with contextlib.suppress(discord.HTTPException, aiohttp.ClientError, OSError):
                 await self.get_partial_messageable(channel).typing()
 
         task = asyncio.create_task(show())
@@ -203,12 +218,12 @@ class Client(discord.Client):
     async def _question(self, message: discord.Message) -> Happened | None:
         """Return a message as a question, if it is for the bot."""
         assert self.user is not None
-        answered = message.reference.message_id if message.reference else None
+        replies = message.reference if message.type is discord.MessageType.reply else None
+        answered = replies.message_id if replies else None  # else it is forwarded
         conversation = None
         if answered is not None and message.guild is not None:
             conversation = await self.known("ax", message.channel.id, answered)
-        hidden = not (message.content or message.attachments or message.stickers)
-        if not is_called(message, self.user) and (conversation is None or hidden):
+        if not is_called(message, self.user) and (conversation is None or is_hidden(message)):
             return None
         guild = message.guild.id if message.guild else None
         if guild is None or isinstance(message.channel, discord.Thread):
@@ -226,10 +241,15 @@ class Client(discord.Client):
         before = resolved.reference if isinstance(resolved, discord.Message) else None
         for id in (answered, before.message_id if before else None):
             if id is not None:
-                found = await self.known("q", message.channel.id, id) or self._recent.get(id)
+                found = await self._asked_in(message.channel.id, id)
                 if found is not None:
                     return found
         return None
+
+    async def _asked_in(self, channel: int, id: int) -> str | None:
+        """Return the conversation of a question, if the message is one, whoever answers it."""
+        waiting = await self.reach.inbox.waiting(str(id))  # first: what is done since is known then
+        return conversation_in(waiting) if waiting else await self.known("q", channel, id)
 
     async def conversation_of(self, guild: int | None, channel: Any) -> str | None:
         """Return the conversation of a direct channel or a thread; other channels have many."""

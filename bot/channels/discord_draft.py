@@ -6,132 +6,25 @@ which there is nothing that could be previewed. Limits of rate are kept by ``dis
 Discord's headers say. Knows nothing of bots, nor of how an answer comes about.
 """
 
-import contextlib
 import io
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import discord
 
 from bot.channels.delivery import Final
+from bot.channels.discord_posts import Post
 from bot.channels.final import Drawn, Footnote
 from bot.channels.splitting import split
 
 LIMIT = 2000  #: characters of a message
 EMBED = 1000  #: characters that one of up to five embeds has; all together may have 6,000
-NOBODY = discord.AllowedMentions.none()
 
 #: Keeps where an answer is shown, for whoever goes on after a crash
 Note = Callable[[bytes], Awaitable[object]]
 #: Makes the buttons of an answer, by its turn
 Buttons = Callable[[str], discord.ui.View]
-
-
-class Post(Protocol):
-    """A place where messages are posted."""
-
-    channel: int
-
-    async def send(
-        self,
-        nonce: str,
-        words: str = "",
-        *,
-        embeds: Sequence[discord.Embed] = (),
-        files: Sequence[discord.File] = (),
-        view: discord.ui.View | None = None,
-    ) -> int:
-        """Post a message and return its id."""
-
-    async def edit(self, id: int, words: str, view: discord.ui.View | None = None) -> None:
-        """Change the words of a message."""
-
-    async def delete(self, id: int) -> None:
-        """Delete a message, if it is there."""
-
-
-class ChannelPost:
-    """Posts into a channel, as replies to a message if there is one."""
-
-    def __init__(self, place: discord.PartialMessageable, question: int | None) -> None:
-        self._place, self.channel = place, place.id
-        self._reference: discord.MessageReference | None = None
-        if question is not None:
-            self._reference = discord.MessageReference(
-                message_id=question, channel_id=place.id, fail_if_not_exists=False
-            )
-
-    async def send(
-        self,
-        nonce: str,
-        words: str = "",
-        *,
-        embeds: Sequence[discord.Embed] = (),
-        files: Sequence[discord.File] = (),
-        view: discord.ui.View | None = None,
-    ) -> int:
-        sent = await self._place.send(
-            **_given(words, embeds, files, view),
-            reference=self._reference,  # type: ignore[arg-type]  # None is none
-            allowed_mentions=NOBODY,
-            mention_author=False,
-            suppress_embeds=bool(words),
-            nonce=nonce,  # posted twice, it is one message
-        )
-        self._reference = None  # the other parts follow it
-        return sent.id
-
-    async def edit(self, id: int, words: str, view: discord.ui.View | None = None) -> None:
-        message = self._place.get_partial_message(id)
-        await message.edit(content=words, allowed_mentions=NOBODY, view=view)
-
-    async def delete(self, id: int) -> None:
-        with contextlib.suppress(discord.NotFound, discord.Forbidden):
-            await self._place.get_partial_message(id).delete()
-
-
-class HookPost:
-    """Posts as the response to a command."""
-
-    def __init__(self, hook: discord.Webhook, channel: int) -> None:
-        self._hook, self.channel = hook, channel
-
-    async def send(
-        self,
-        nonce: str,
-        words: str = "",
-        *,
-        embeds: Sequence[discord.Embed] = (),
-        files: Sequence[discord.File] = (),
-        view: discord.ui.View | None = None,
-    ) -> int:
-        sent = await self._hook.send(
-            **_given(words, embeds, files, view),
-            allowed_mentions=NOBODY,
-            suppress_embeds=bool(words),
-            wait=True,
-        )
-        return sent.id
-
-    async def edit(self, id: int, words: str, view: discord.ui.View | None = None) -> None:
-        await self._hook.edit_message(id, content=words, allowed_mentions=NOBODY, view=view)
-
-    async def delete(self, id: int) -> None:
-        with contextlib.suppress(discord.NotFound, discord.Forbidden):
-            await self._hook.delete_message(id)
-
-
-def _given(
-    words: str,
-    embeds: Sequence[discord.Embed],
-    files: Sequence[discord.File],
-    view: discord.ui.View | None,
-) -> dict[str, Any]:
-    """Return what a message has, without what it has not."""
-    found = {"content": words, "embeds": list(embeds), "files": list(files), "view": view}
-    return {name: value for name, value in found.items() if value}
 
 
 @dataclass

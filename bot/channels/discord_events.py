@@ -12,7 +12,10 @@ from typing import Any, Literal
 
 import discord
 
+Parts = Sequence[discord.Message | discord.MessageSnapshot]
+NONE = "none/"  #: before a question's id, in the place of a turn that there is not (yet)
 _SHOWN = 100  #: characters of names
+_QUOTED = 2000  #: characters of a message that is replied to
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Happened:
 
     ``message`` is the id of the message, or of the command's interaction; ``token`` is the
     command's. ``places`` are where it happened, the narrowest first, for the choice of a library.
-    ``opens`` says that a thread may be opened for the answer.
+    ``opens`` says that a thread may be opened for the answer, ``writes`` that the bot may write
+    there by itself. ``edited`` is when an edit was made.
     """
 
     kind: Literal["ask", "edit", "delete"]
@@ -47,7 +51,29 @@ class Happened:
     files: Sequence[Attached] = ()
     unsupported: Sequence[str] = ()
     opens: bool = False
+    writes: bool = True
+    edited: str = ""
     token: str = ""
+
+    @property
+    def known(self) -> str:
+        """The name of the question among the turns."""
+        return known_as("q", self.channel, self.message)
+
+    @property
+    def unanswered(self) -> str:
+        """What stands for its turn while there is none."""
+        return f"{NONE}{self.message}"
+
+    @property
+    def given(self) -> set[str]:
+        """The names of its files among the turns."""
+        return {known_as("f", self.channel, file.id) for file in self.files}
+
+    @property
+    def about(self) -> str | None:
+        """The id of the message that this edits or deletes, if it does."""
+        return None if self.kind == "ask" else str(self.message)
 
     def __repr__(self) -> str:
         return f"Happened({self.kind!r}, {self.conversation!r}, message={self.message})"
@@ -64,14 +90,14 @@ class Happened:
         return cls(**given)
 
 
-def line_of(data: bytes) -> str:
-    """Return the conversation of what waits: what happens in one is worked at in order."""
+def conversation_in(data: bytes) -> str:
+    """Return the conversation of what waits."""
     return str(json.loads(data)["conversation"])
 
 
 def known_as(kind: str, channel: int, message: int) -> str:
     """Return the name of a message among the turns: a question (q), an answer's words (a), or what
-    the answer rests on (x)."""
+    the answer rests on (x); or of a file that came with a question (f)."""
     return f"{kind}:{channel}/{message}"
 
 
@@ -96,12 +122,18 @@ def is_called(message: discord.Message, me: discord.abc.User) -> bool:
     role = message.guild.self_role
     if role is not None and role in message.role_mentions:
         return True
-    if not (message.content or message.attachments or message.stickers):
-        return False  # Discord hides what is in it
+    if is_hidden(message):
+        return False
     if isinstance(message.channel, discord.Thread) and message.channel.owner_id == me.id:
-        return True
+        return not message.mentions  # else it is for others
     answered = message.reference.resolved if message.reference else None
     return isinstance(answered, discord.Message) and answered.author.id == me.id
+
+
+def is_hidden(message: discord.Message) -> bool:
+    """Return whether Discord hides what is in a message, since it does not concern the bot."""
+    parts: Parts = (message, *message.message_snapshots)
+    return not (message.poll or any(p.content or p.attachments or p.stickers for p in parts))
 
 
 def base_of(guild: int | None, channel: int) -> str:
@@ -120,10 +152,16 @@ def places_of(guild: int | None, channel: object) -> tuple[str, ...]:
 def question_of(message: discord.Message, me: discord.abc.User, conversation: str) -> Happened:
     """Return a message as a question."""
     guild = message.guild.id if message.guild else None
-    files = [attached(file) for file in message.attachments]
+    parts: Parts = (message, *message.message_snapshots)
+    files = [attached(file) for part in parts for file in part.attachments]
+    unread = [sticker.name[:_SHOWN] for part in parts for sticker in part.stickers]
+    text = words_of(message, me)
     answered = message.reference.resolved if message.reference else None
     if isinstance(answered, discord.Message) and answered.author.id != me.id:
         files += [attached(file) for file in answered.attachments]  # "@Bifocal what is this?"
+        quoted = words_of(answered, me)[:_QUOTED]
+        if quoted and conversation.endswith(f":{message.id}"):  # else it is known from before
+            text = f"{text}\n\n{answered.author.display_name[:_SHOWN]} wrote: “{quoted}”".strip()
     return Happened(
         "ask",
         conversation,
@@ -132,16 +170,18 @@ def question_of(message: discord.Message, me: discord.abc.User, conversation: st
         places=places_of(guild, message.channel),
         person=message.author.id,
         name=message.author.display_name[:_SHOWN],
-        text=words_of(message, me),
+        text=text,
         files=files,
-        unsupported=[sticker.name[:_SHOWN] for sticker in message.stickers],
+        unsupported=[*unread, *(["a poll"] if message.poll else [])],
         opens=isinstance(message.channel, discord.TextChannel) and answered is None,
     )
 
 
 def words_of(message: discord.Message, me: discord.abc.User) -> str:
-    """Return the words of a message: without the call of the bot, others' names in place of ids."""
-    text = re.sub(rf"<@!?{me.id}>", " ", message.content)
+    """Return the words of a message, or of those that it forwards: without the call of the bot,
+    others' names in place of ids."""
+    text = message.content or "\n\n".join(one.content for one in message.message_snapshots)
+    text = re.sub(rf"<@!?{me.id}>", " ", text)
     if message.guild is not None and (role := message.guild.self_role) is not None:
         text = text.replace(role.mention, " ")
     for user in message.mentions:

@@ -6,7 +6,7 @@ nothing of what is in them.
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import PurePath
 
 import aiohttp
@@ -47,21 +47,20 @@ class Files:
 
     async def __aexit__(self, *error: object) -> None:
         for key in list(self._copies):
-            await self.drop(key)
+            self.drop(key)
         await self._session.close()
 
     def begin(self, key: str, files: Sequence[Attached]) -> None:
-        """Begin to copy the pictures of a message, unless many are being copied already."""
+        """Begin to copy the pictures of a message; of many messages, the last ones' are kept."""
         pictures = [file for file in files if is_picture(file)]
-        if pictures and len(self._copies) < AT_ONCE:
+        if pictures:
             self._copies[key] = {f.id: asyncio.create_task(self._fetch(f.url)) for f in pictures}
+            if len(self._copies) > AT_ONCE:  # the oldest one's may be fetched when it is its turn
+                self.drop(next(iter(self._copies)))
 
-    async def drop(self, key: str) -> None:
+    def drop(self, key: str) -> None:
         """Let go of the copies of a message."""
-        if tasks := self._copies.pop(key, None):
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+        _cancel(self._copies.pop(key, {}))
 
     async def take(
         self, key: str, files: Sequence[Attached], renew: Renew
@@ -69,13 +68,17 @@ class Files:
         """Return the pictures of a message, and the names of files that cannot be read."""
         pictures: list[SentPicture] = []
         unread: list[str] = []
-        copies = self._copies.get(key, {})
-        for file in files:
-            data = await self._copy(file, copies.get(file.id), renew) if is_picture(file) else None
-            if data is None:
-                unread.append(file.name)
-            else:
-                pictures.append(SentPicture(data, name=file.name, alt=file.alt))
+        copies = self._copies.pop(key, {})
+        try:
+            for file in files:
+                begun = copies.get(file.id)
+                data = await self._copy(file, begun, renew) if is_picture(file) else None
+                if data is None:
+                    unread.append(file.name)
+                else:
+                    pictures.append(SentPicture(data, name=file.name, alt=file.alt))
+        finally:
+            _cancel(copies)
         return pictures, unread
 
     async def _copy(
@@ -118,6 +121,12 @@ class Files:
                 if len(data) > MAX_BYTES:
                     raise Gone
             return bytes(data)
+
+
+def _cancel(copies: Mapping[int, "asyncio.Task[bytes]"]) -> None:
+    for task in copies.values():
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        task.cancel()
 
 
 def is_picture(file: Attached) -> bool:

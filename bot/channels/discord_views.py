@@ -10,7 +10,7 @@ from discord import app_commands
 
 from bot.channels.delivery import line_of
 from bot.channels.discord_client import Client
-from bot.channels.discord_draft import LIMIT, NOBODY
+from bot.channels.discord_draft import LIMIT
 from bot.channels.discord_events import (
     Happened,
     attached,
@@ -18,6 +18,7 @@ from bot.channels.discord_events import (
     last_of,
     places_of,
 )
+from bot.channels.discord_posts import NOBODY
 from bot.channels.splitting import split
 from bot.errors import KNOWN_ERRORS
 
@@ -151,8 +152,19 @@ def _asked(
         name=interaction.user.display_name[:100],
         text=question,
         files=[attached(picture)] if picture else [],
+        writes=_may_write(interaction),
         token=interaction.token,
     )
+
+
+def _may_write(interaction: discord.Interaction[Any]) -> bool:
+    """Return whether the bot may write here when the command's time is over."""
+    if interaction.guild_id is None:
+        return True
+    allowed = interaction.app_permissions
+    if isinstance(interaction.channel, discord.Thread):
+        return allowed.send_messages_in_threads
+    return allowed.send_messages
 
 
 async def _whisper(interaction: discord.Interaction[Any], saying: Any) -> None:

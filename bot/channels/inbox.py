@@ -1,15 +1,20 @@
 """Messages of a channel, stored before they are acknowledged, and answered once.
 
 A message has one id or several (an event's, and the place where it was written); it is taken by
-the first process that sees any of them, and remembered for a day. Who takes it holds a lease that
-is renewed until it is done; when its process dies the lease lapses, and another one takes the
-message up. All keys of a channel share a hash tag, hence one slot of a cluster. Knows nothing of
-what a message holds.
+the first process that sees any of them, and remembered for a day. Messages of one line (a
+conversation) are worked at in the order in which they were taken, whichever processes took them:
+only the first of a line has an owner, and whoever is done with it goes on with the next. The owner
+holds a lease that is renewed until it is done; when its process dies the lease lapses, and another
+one takes the message up. A message that is about an earlier one (an edit, a deletion) tells the
+owner of that, so that it need not be finished. All keys of a channel share a hash tag, hence one
+slot of a cluster. Knows nothing of what a message holds.
 
-    bifocal:x:{CHANNEL}:seen:ID   the token of a message that has this id; expires
+    bifocal:x:{CHANNEL}:seen:ID   the token of the last message that has this id; expires
     bifocal:x:{CHANNEL}:messages  hash: token -> the message
-    bifocal:x:{CHANNEL}:leases    sorted set: token by the time (ms) at which its lease lapses
-    bifocal:x:{CHANNEL}:state     hash: owner:TOKEN, tries:TOKEN, note:TOKEN
+    bifocal:x:{CHANNEL}:leases    sorted set: token of the first of a line by the time (ms) at which
+                                  its lease lapses
+    bifocal:x:{CHANNEL}:state     hash: owner:TOKEN, tries:TOKEN, note:TOKEN, withdrawn:TOKEN;
+                                  line:TOKEN, next:TOKEN (of its line), last:LINE (its last token)
 """
 
 import asyncio
@@ -19,91 +24,38 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from bot.channels import inbox_scripts as scripts
 from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable
 from memory.records import encode_name
 
 LEASE = 15.0  #: seconds for which a message is its process's without being renewed
+LOOK = 1.0  #: seconds after which a process sees what another one took about its messages
 DAY = 86_400.0  #: seconds for which ids are remembered
 MOST_BYTES = 64 * 1024 * 1024  #: of one message
 MOST_WAITING = 10_000  #: messages of a channel that are not done
 
-_NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000);"
-# KEYS: messages, leases, state, seen … ARGV: token, message, owner, lease (ms), day (ms), most
-_TAKE = f"""{_NOW}
-local known = false
-for i = 4, #KEYS do known = known or redis.call('EXISTS', KEYS[i]) == 1 end
-if not known and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[6]) then return -1 end
-for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[5], 'NX') end
-if known then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[4]), ARGV[1])
-redis.call('HSET', KEYS[3], 'owner:' .. ARGV[1], ARGV[3], 'tries:' .. ARGV[1], 1)
-return 1
-"""
-# KEYS: messages, leases, state. ARGV: owner, lease (ms). The message whose lease lapsed first.
-_TAKE_UP = f"""{_NOW}
-while true do
-  local found = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)
-  if #found == 0 then return false end
-  local token = found[1]
-  local message = redis.call('HGET', KEYS[1], token)
-  if message then
-    redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[2]), token)
-    redis.call('HSET', KEYS[3], 'owner:' .. token, ARGV[1])
-    local tries = redis.call('HINCRBY', KEYS[3], 'tries:' .. token, 1)
-    return {{token, message, tries, redis.call('HGET', KEYS[3], 'note:' .. token) or ''}}
-  end
-  redis.call('ZREM', KEYS[2], token)
-end
-"""
-# KEYS: leases, state. ARGV: owner, lease (ms), token … Returns the tokens that are another's now.
-_RENEW = f"""{_NOW}
-local lost = {{}}
-for i = 3, #ARGV do
-  if redis.call('HGET', KEYS[2], 'owner:' .. ARGV[i]) == ARGV[1] then
-    redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', now + ARGV[2]), ARGV[i])
-  else lost[#lost + 1] = ARGV[i] end
-end
-return lost
-"""
-# KEYS: messages, leases, state. ARGV: owner, token.
-_DONE = """
-if redis.call('HGET', KEYS[3], 'owner:' .. ARGV[2]) ~= ARGV[1] then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[2])
-redis.call('ZREM', KEYS[2], ARGV[2])
-redis.call('HDEL', KEYS[3], 'owner:' .. ARGV[2], 'tries:' .. ARGV[2], 'note:' .. ARGV[2])
-return 1
-"""
-# KEYS: leases, state. ARGV: owner, token, after (ms), what to add to the tries.
-_GIVE_BACK = f"""{_NOW}
-if redis.call('HGET', KEYS[2], 'owner:' .. ARGV[2]) ~= ARGV[1] then return 0 end
-redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', now + ARGV[3]), ARGV[2])
-redis.call('HINCRBY', KEYS[2], 'tries:' .. ARGV[2], ARGV[4])
-return 1
-"""
-# KEYS: state. ARGV: owner, token, note.
-_NOTE = """
-if redis.call('HGET', KEYS[1], 'owner:' .. ARGV[2]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'note:' .. ARGV[2], ARGV[3])
-return 1
-"""
-
 
 @dataclass(slots=True, eq=False)
 class Taken:
-    """A message that is this process's to answer.
+    """A message that was stored.
 
-    ``tries`` counts the processes that began with it, this one too. ``note`` is what one of them
-    noted (:meth:`Inbox.note`). ``lost`` turns true when this process stood still for so long that
-    another one took it up.
+    ``waits`` says that it stands behind another one of its line: whoever is done with that gets it
+    (:meth:`Inbox.done`). Otherwise it is this process's to answer. ``tries`` counts the processes
+    that began with it, this one too. ``note`` is what one of them noted (:meth:`Inbox.note`).
+    ``withdrawn`` is set when a later message is about it: it was edited or deleted. ``age`` is for
+    how long, in seconds, it was waiting when this process got it. ``lost`` turns true when this
+    process stood still for so long that another one took it up.
     """
 
     token: str
     message: bytes = field(repr=False)
     tries: int = 1
     note: bytes = b""
+    waits: bool = False
+    age: float = 0.0
     lost: bool = False
+    withdrawn: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
 
 class Inbox:
@@ -125,51 +77,76 @@ class Inbox:
         self._lease, self._remember, self._most = lease, int(remember * 1000), most
         self._owner = secrets.token_hex(8)
         self._held: dict[str, Taken] = {}
-        self._renewing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._renewing = asyncio.create_task(self._renew())
+        self._tasks = {asyncio.create_task(work) for work in (self._renew(), self._look())}
         return self
 
     async def __aexit__(self, *error: object) -> None:
         """Stop renewing, and let others take up at once what is not done."""
-        assert self._renewing is not None
-        self._renewing.cancel()
-        await asyncio.wait({self._renewing})
-        with contextlib.suppress(HistoryUnavailable):  # the leases lapse by themselves
-            await self._extend(list(self._held), 0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self.let_go(*self._held.values())
 
-    async def take(self, ids: Sequence[str], message: bytes) -> Taken | None:
+    async def take(
+        self, ids: Sequence[str], message: bytes, *, line: str = "", about: str | None = None
+    ) -> Taken | None:
         """Store a message and return it; ``None`` when one of its ids was seen before.
 
-        It may be acknowledged then. When this raises, it may be stored or not: let it be delivered
-        again; stored, it is taken up like one that was left behind.
+        ``line`` is what it is worked at in order with; without one it stands alone. ``about`` is
+        the id of an earlier message that it edits or deletes: that one is withdrawn, or, if it
+        comes only later, was seen before.
+
+        The message may be acknowledged then. When this raises, it may be stored or not: let it be
+        delivered again; stored, it is taken up like one that was left behind.
         """
         if len(message) > MOST_BYTES:
             raise ValueError(f"a message of {len(message):,} bytes, the most is {MOST_BYTES:,}")
         token = secrets.token_hex(16)
-        keys = [*self._keys("messages", "leases", "state")]
-        keys += [f"{self._tag}:seen:{encode_name(id)}" for id in ids]
+        keys = [*self._keys("messages", "leases", "state"), *map(self._seen, ids)]
+        if about is not None:
+            keys.append(self._seen(about))
         args = (token, message, self._owner, self._ms, self._remember, self._most)
 
-        async def work(client: Any) -> int:
-            return int(await client.eval(_TAKE, len(keys), *keys, *args))
+        async def work(client: Any) -> Any:
+            found = (line or token, len(ids))
+            return await client.eval(scripts.TAKE, len(keys), *keys, *args, *found)
 
-        said = await self._redis.write(work)
+        said, earlier = await self._redis.write(work)
         if said < 0:
             raise HistoryUnavailable(f"{self._most} messages wait already; try again later")
-        return self._hold(Taken(token, message)) if said else None
+        if not said:
+            return None
+        if (before := self._held.get(earlier.decode())) is not None:
+            before.withdrawn.set()
+        taken = Taken(token, message, waits=said == 2)
+        return taken if taken.waits else self._hold(taken)
 
-    async def done(self, taken: Taken) -> bool:
-        """Remove a message that was answered; false when it is another process's by now."""
+    async def waiting(self, id: str) -> bytes | None:
+        """Return the last message that has an id or is about it, if it is not done."""
+        (messages,) = self._keys("messages")
+
+        async def work(client: Any) -> bytes | None:
+            token = await client.get(self._seen(id))
+            found: bytes | None = await client.hget(messages, token) if token else None
+            return found
+
+        return await self._redis.read(work)
+
+    async def done(self, taken: Taken) -> Taken | None:
+        """Remove a message that was answered, unless it is another process's by now; return the
+        next one of its line, which is this process's then."""
         keys = self._keys("messages", "leases", "state")
+        args = (self._owner, taken.token, self._ms)
 
-        async def work(client: Any) -> int:
-            return int(await client.eval(_DONE, len(keys), *keys, self._owner, taken.token))
+        async def work(client: Any) -> Any:
+            return await client.eval(scripts.DONE, len(keys), *keys, *args)
 
-        removed = await self._redis.read(work)  # it may be done twice
+        found = await self._redis.read(work)  # done twice, the next one is taken up by its lease
         self._held.pop(taken.token, None)
-        return bool(removed)
+        return self._given(found) if found else None
 
     async def note(self, taken: Taken, note: bytes) -> bool:
         """Keep a few bytes with a message, such as where its answer is shown, for whoever takes
@@ -177,41 +154,43 @@ class Inbox:
         (key,) = self._keys("state")
 
         async def work(client: Any) -> int:
-            return int(await client.eval(_NOTE, 1, key, self._owner, taken.token, note))
+            args = (self._owner, taken.token, note)
+            return int(await client.eval(scripts.NOTE, 1, key, *args))
 
         taken.note = note
         return bool(await self._redis.read(work))
 
-    async def give_back(self, taken: Taken, after: float = 0.0, *, counted: bool = True) -> None:
-        """Let any process take a message up again, after some seconds. Not ``counted``, this try
-        is none: it was ended in good order."""
-        self.let_lapse(taken)
-        keys = self._keys("leases", "state")
-        args = (self._owner, taken.token, int(after * 1000), 0 if counted else -1)
-
-        async def work(client: Any) -> int:
-            return int(await client.eval(_GIVE_BACK, len(keys), *keys, *args))
-
-        await self._redis.write(work)
-
-    def let_lapse(self, taken: Taken) -> None:
-        """Renew a message's lease no more: any process takes it up when that has lapsed."""
+    async def give_back(self, taken: Taken, after: float = 0.0) -> None:
+        """Let any process take a message up again, after some seconds; its line waits for it."""
         self._held.pop(taken.token, None)
+        await self._extend([taken.token], int(after * 1000))
+
+    async def let_go(self, *taken: Taken, after: float = 0.0) -> None:
+        """Let any process take messages up after some seconds, as if this one had not begun with
+        them."""
+        tokens = [one.token for one in taken if self._held.pop(one.token, None)]
+        keys = self._keys("leases", "state")
+
+        async def work(client: Any) -> None:
+            await client.eval(
+                scripts.LET_GO, len(keys), *keys, self._owner, int(after * 1000), *tokens
+            )
+
+        if tokens:
+            with contextlib.suppress(HistoryUnavailable):  # the leases lapse by themselves
+                await self._redis.write(work)
 
     async def take_up(self) -> Taken | None:
         """Take a message whose lease lapsed, if there is one."""
         keys = self._keys("messages", "leases", "state")
 
         async def work(client: Any) -> Any:
-            return await client.eval(_TAKE_UP, len(keys), *keys, self._owner, self._ms)
+            return await client.eval(scripts.TAKE_UP, len(keys), *keys, self._owner, self._ms)
 
         found = await self._redis.write(work)
-        if not found:
+        if not found or found[0].decode() in self._held:  # its lease lapsed while Redis was down
             return None
-        token, message, tries, note = found
-        if token.decode() in self._held:  # its lease lapsed while Redis was down: it goes on
-            return None
-        return self._hold(Taken(token.decode(), message, int(tries), note))
+        return self._given(found)
 
     async def left_behind(self) -> AsyncIterator[Taken]:
         """Yield messages whose process died, for ever; waits for them, and while Redis is down."""
@@ -223,6 +202,14 @@ class Inbox:
                 await asyncio.sleep(self._lease / 3)
             else:
                 yield taken
+
+    def _given(self, found: Sequence[Any]) -> Taken:
+        """Return and hold what a script gave to this process."""
+        token, message, tries, note, withdrawn, age = found
+        taken = Taken(token.decode(), message, int(tries), note, age=int(age) / 1000)
+        if withdrawn:
+            taken.withdrawn.set()
+        return self._hold(taken)
 
     def _hold(self, taken: Taken) -> Taken:
         self._held[taken.token] = taken
@@ -236,18 +223,40 @@ class Inbox:
                     if taken := self._held.pop(token, None):
                         taken.lost = True
 
+    async def _look(self) -> None:
+        """Learn which messages were withdrawn through other processes."""
+        (state,) = self._keys("state")
+        while True:
+            await asyncio.sleep(min(LOOK, self._lease / 3))
+            if not self._held:
+                continue
+            held = list(self._held.values())
+            fields = [f"withdrawn:{taken.token}" for taken in held]
+
+            async def work(client: Any, fields: list[str] = fields) -> list[bytes | None]:
+                return list(await client.hmget(state, fields))
+
+            with contextlib.suppress(HistoryUnavailable):
+                for taken, found in zip(held, await self._redis.read(work), strict=True):
+                    if found:
+                        taken.withdrawn.set()
+
     async def _extend(self, tokens: list[str], ms: int) -> list[str]:
         if not tokens:
             return []
         keys = self._keys("leases", "state")
 
         async def work(client: Any) -> list[bytes]:
-            return list(await client.eval(_RENEW, len(keys), *keys, self._owner, ms, *tokens))
+            args = (self._owner, ms, *tokens)
+            return list(await client.eval(scripts.RENEW, len(keys), *keys, *args))
 
         return [token.decode() for token in await self._redis.read(work)]
 
     def _keys(self, *parts: str) -> list[str]:
         return [f"{self._tag}:{part}" for part in parts]
+
+    def _seen(self, id: str) -> str:
+        return f"{self._tag}:seen:{encode_name(id)}"
 
     @property
     def _ms(self) -> int:

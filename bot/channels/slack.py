@@ -31,10 +31,10 @@ from bot.channels.backend import Libraries, OpenLibrary
 from bot.channels.inbox import Inbox
 from bot.channels.settings import SlackSettings
 from bot.channels.slack_app import SlackApp
-from bot.channels.slack_events import Note
 from bot.channels.slack_files import APPS, Files
+from bot.channels.slack_people import People
 from bot.channels.slack_threads import Threads
-from bot.channels.slack_work import People, SlackWork
+from bot.channels.slack_work import SlackWork
 from bot.channels.working import Turns, Worker
 from bot.errors import SettingsError
 from bot.service.observability import logs
@@ -100,7 +100,7 @@ class SlackChannel:
                     most_pictures=settings.pictures_per_turn,
                     ephemeral=slack.ephemeral,
                 )
-                async with Worker(inbox, work.do, _line, at_once=slack.at_once) as worker:
+                async with Worker(inbox, work.do, at_once=slack.at_once) as worker:
                     work.places = worker.places
                     heard = SlackApp(
                         bot=bot,
@@ -162,10 +162,6 @@ def manifest(address: str | None = None) -> dict[str, Any]:
 def scopes() -> list[str]:
     """Return the scopes that the manifest asks for."""
     return list(manifest()["oauth_config"]["scopes"]["bot"])
-
-
-def _line(message: bytes) -> str:
-    return Note.from_bytes(message).conversation
 
 
 def _given(secret: SecretStr | None, name: str, what: str) -> str:

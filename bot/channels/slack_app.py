@@ -93,10 +93,13 @@ class SlackApp:
         return heard
 
     async def _is_for_us(self, note: Note) -> bool:
-        if note.kind != "question":
-            return note.direct or note.mentions(self.bot) or await self._knows(note)
         if note.direct or note.mentions(self.bot):
             return True
+        if note.kind == "deletion":
+            return await self._knows(note)
+        if note.kind == "edit":  # of a question, not of what people say to each other
+            asked = await self.inbox.waiting(note.id) is not None
+            return asked or await self.turns.turn(note.conversation, note.id) is not None
         if note.thread == note.ts or note.speaks_to_others(self.bot):
             return False
         return await self._knows(note)
@@ -108,7 +111,9 @@ class SlackApp:
         note = replace(note, text=note.text[:MOST_QUESTION])  # what is too long is said to be so
         if note.kind == "question":
             await self.threads.begin(note.conversation, note.team, note.channel, note.user)
-        taken = await self.inbox.take(note.ids, note.to_bytes())
+        taken = await self.inbox.take(
+            note.ids, note.to_bytes(), line=note.conversation, about=note.about
+        )
         if taken is not None:
             self.worker.begin(taken)
 

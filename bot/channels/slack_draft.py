@@ -15,7 +15,6 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_chat_stream import AsyncChatStream
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.channels.final import Final
 from bot.channels.slack_blocks import LIMIT, QUIET, ending, line, message, silent
@@ -290,38 +289,3 @@ class Waiting:
                 await asyncio.sleep(STATUS)
         except (SlackApiError, aiohttp.ClientError, TimeoutError):
             self._first.set()
-
-
-class CommandDraft:
-    """An answer to a command, for the asker alone: whole, to the address that came with it."""
-
-    limit = LIMIT
-    every = 0.1
-
-    def __init__(self, respond: str, client: AsyncWebClient) -> None:
-        self._webhook = AsyncWebhookClient(
-            respond, logger=client._logger, retry_handlers=client.retry_handlers
-        )
-
-    async def show(self, parts: Sequence[str]) -> None:
-        """Show nothing yet: such an address takes five messages."""
-
-    async def finish(self, final: Final) -> None:
-        """See ``Draft``. Nobody but the asker may see it, and files have no such thing."""
-        parts = [silent(part) for part in final.parts][:4]
-        for part in parts[:-1]:
-            await self._send(message(part))
-        more = ending(final, buttons=False)
-        if final.pictures:
-            more += line(f"{len(final.pictures)} cited pictures: ask in a thread to see them")[
-                "blocks"
-            ]
-        await self._send(message(parts[-1], more))
-
-    async def fail(self, text: str) -> None:
-        """See ``Draft``."""
-        await self._send(line(text))
-
-    async def _send(self, body: dict[str, Any]) -> None:
-        body = {"response_type": "ephemeral", "replace_original": False, **body}
-        await self._webhook.send_dict(body)

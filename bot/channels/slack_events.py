@@ -53,6 +53,21 @@ class Note:
         return f"{self.team}/{self.channel}/{self.ts}"
 
     @property
+    def about(self) -> str | None:
+        """The :attr:`id` of the message that this edits or deletes, if it does."""
+        return self.id if self.kind in ("edit", "deletion") else None
+
+    @property
+    def key(self) -> str:
+        """The name of the question: with an edit it is another one."""
+        return f"{self.id}/{self.changed}" if self.changed else self.id
+
+    @property
+    def given(self) -> set[str]:
+        """The ids of its files."""
+        return {str(file.get("id")) for file in self.files}
+
+    @property
     def ids(self) -> list[str]:
         """By which it is recognised when it is delivered again."""
         place = self.id if self.kind in ("question", "ask") else f"{self.id}/{self.kind}"
@@ -116,10 +131,15 @@ def _edit(event: Mapping[str, Any], bot: str, common: dict[str, Any]) -> Note | 
     message, before = event.get("message") or {}, event.get("previous_message") or {}
     if message.get("subtype") == "tombstone":  # deleted, and others had answered it
         return _deletion(before, bot, common)
-    if not _by_person(message, bot) or message.get("text") == before.get("text"):
+    if not _by_person(message, bot) or _asked(message) == _asked(before):
         return None
     changed = str((message.get("edited") or {}).get("ts") or event.get("ts") or "")
     return Note(kind="edit", changed=changed, **_said(message), **common)
+
+
+def _asked(message: Mapping[str, Any]) -> tuple[str, set[str]]:
+    """Return the words of a message and the ids of its files."""
+    return str(message.get("text") or ""), {str(file.get("id")) for file in files_of(message)}
 
 
 def _by_person(message: Mapping[str, Any], bot: str) -> bool:
@@ -140,8 +160,10 @@ def _said(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def files_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the files of a message, with no more than is needed of each."""
+    """Return the files of a message that were not taken away, with no more than is needed of
+    each."""
     files = [f for f in message.get("files") or [] if isinstance(f, Mapping)]
+    files = [f for f in files if f.get("mode") != "tombstone"]
     return [{name: file[name] for name in _KEPT if name in file} for file in files[:MOST_FILES]]
 
 

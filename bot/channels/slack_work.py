@@ -16,58 +16,25 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.backend import Backend, Libraries
-from bot.channels.delivery import Incoming, answer, line_of
+from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
-from bot.channels.slack_draft import CommandDraft, Place, SlackDraft, Waiting, clear_away, delete
+from bot.channels.slack_command import CommandDraft
+from bot.channels.slack_draft import Place, SlackDraft, Waiting, clear_away, delete
+from bot.channels.slack_errors import NOT_IN, is_down, told
 from bot.channels.slack_events import Note, files_of, mentioned, words
 from bot.channels.slack_files import Fetched, Files
+from bot.channels.slack_people import People
 from bot.channels.slack_threads import Threads
-from bot.channels.working import TRIES, Turns
+from bot.channels.working import TRIES, Turns, Unreachable
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer
-from bot.service import logs
+from bot.service.observability import logs
 from memory.errors import HistoryUnavailable, TurnNotFound
-from retrievers.errors import LibraryError
 
 MOST_NAMES = 5  #: people named in a message whose names are looked up
-MOST_PEOPLE = 10_000  #: whose names are kept
 FAILED = "failed/"  #: before a question's id, in the place of a turn that there is not
 TITLE = 60  #: characters of a thread's title
-#: What Slack says where the bot may not write
-_NOT_IN = frozenset(
-    ("not_in_channel", "channel_not_found", "is_archived", "cannot_reply_to_message",
-     "user_is_restricted", "messages_tab_disabled", "restricted_action",
-     "restricted_action_read_only_channel", "restricted_action_non_threadable_channel",
-     "restricted_action_thread_locked")
-)  # fmt: skip
-
-
-class NotYet(HistoryUnavailable):
-    """A message is about another one whose answer is not there yet."""
-
-
-class People:
-    """Names of people, looked up once."""
-
-    def __init__(self, client: AsyncWebClient) -> None:
-        self._client = client
-        self._names: dict[str, str] = {}
-
-    async def name(self, user: str) -> str:
-        """Return how a person is called, by their id where Slack does not say it."""
-        if user not in self._names:
-            if len(self._names) >= MOST_PEOPLE:
-                self._names.clear()
-            try:
-                said = await self._client.users_info(user=user)
-            except SlackApiError:
-                return user
-            known = said.get("user") or {}
-            profile = known.get("profile") or {}
-            names = (profile.get("display_name"), profile.get("real_name"), known.get("name"))
-            self._names[user] = next(filter(None, names), user)
-        return self._names[user]
 
 
 @dataclass(slots=True)
@@ -96,9 +63,11 @@ class SlackWork:
         except SlackApiError as error:
             said = error.response.get("error")
             logs.tell("Slack refused", level="warning", said=said, channel=note.channel)
-            if said not in _NOT_IN:
+            if said not in NOT_IN:
                 await self._give_up(note, taken, error)
                 raise
+        except Unreachable:
+            raise
         except Exception as error:
             await self._give_up(note, taken, error)
             raise
@@ -108,31 +77,45 @@ class SlackWork:
         if taken.tries >= TRIES and note.kind in ("question", "edit"):
             with contextlib.suppress(SlackApiError, aiohttp.ClientError, TimeoutError):
                 await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
-                await self._say(note, line_of(error))
+                await self._say(note, told(error))
 
     async def _do(self, taken: Taken) -> None:
         note = Note.from_bytes(taken.message)
         try:
             if note.kind == "deletion":
-                await self._delete(note, taken)
+                await self._delete(note)
             elif note.kind == "edit":
                 await self._again(note, taken)
             elif note.kind == "ask":
                 await self._command(note, taken)
-            else:
+            elif await self._turn(note) is None:  # else a process died after it was answered
                 await self._question(note, taken)
         except KNOWN_ERRORS as error:  # a library that is not there, Redis that is down
             if taken.tries < TRIES and isinstance(error, HistoryUnavailable):
                 raise
-            if not isinstance(error, NotYet):
-                await self._draft(note, taken).fail(_told(error))
+            await self._draft(note, taken).fail(told(error))
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise Unreachable from error
+        except SlackApiError as error:
+            if is_down(error):
+                raise Unreachable from error
+            raise
 
     # --- questions ----------------------------------------------------------------------------
 
     async def _question(self, note: Note, taken: Taken, root: str = "") -> None:
         """Answer a question; ``root`` is the message that the bot began its thread with."""
         await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
-        draft, done = self._draft(note, taken, root=root), None
+        if taken.withdrawn.is_set():
+            return await self._take_back(note)
+        draft = self._draft(note, taken, root=root)
+        try:
+            await self._answer(note, taken, draft)
+        except Withdrawn:
+            await self._take_back(note, draft)
+
+    async def _answer(self, note: Note, taken: Taken, draft: SlackDraft) -> None:
+        done = None
         async with Waiting(self.client, _place(note), draft) as waiting:
             if note.incomplete:
                 note = replace(note, files=await self._look_up(note))
@@ -145,12 +128,27 @@ class SlackWork:
                 await draft.fail(fetched.missing)
             else:
                 backend = await self._backend(note)
-                done = await answer(backend, asked, draft, places=self.places)
+                done = await answer(
+                    backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
+                )
         await self._remember(note, draft, done)
         if done is not None and fetched.missing:
             await self._say(note, fetched.missing)
         if done is not None and note.direct and note.ts == note.thread:
             await self._title(note, asked.text or "A picture")
+
+    async def _take_back(self, note: Note, draft: SlackDraft | None = None) -> None:
+        """Take away what is shown of an answer whose question was edited or deleted meanwhile;
+        what is to be done about that comes next."""
+        await clear_away(self.client, note.channel, draft.messages if draft else ())
+        with contextlib.suppress(SlackApiError):
+            await self.client.assistant_threads_setStatus(
+                channel_id=note.channel, thread_ts=note.thread, status=""
+            )
+        backend, text = await self._backend(note), await self._words(note.text)
+        left = await left_turn(backend, self.turns, note.conversation, text)
+        given = [f"given/{id}" for id in note.given] if left else []
+        await self.turns.save(note.conversation, left or f"{FAILED}{note.id}", note.id, *given)
 
     def _draft(
         self, note: Note, taken: Taken, old: Sequence[str] = (), root: str = ""
@@ -168,7 +166,7 @@ class SlackWork:
             text=await self._words(note.text),
             pictures=fetched.pictures,
             unsupported=fetched.unsupported,
-            key=note.id,
+            key=note.key,
         )
 
     async def _words(self, text: str) -> str:
@@ -192,7 +190,7 @@ class SlackWork:
         """Note which messages a turn is; where there is none, that the question was seen to."""
         turn = done.turn if done is not None else f"{FAILED}{note.id}"
         shown = [f"{note.team}/{note.channel}/{ts}" for ts in draft.messages]
-        files = [f"file/{id}" for id in draft.files]
+        files = [f"file/{id}" for id in draft.files] + [f"given/{id}" for id in note.given]
         await self.turns.save(note.conversation, turn, note.id, *shown, *files)
 
     async def _title(self, note: Note, text: str) -> None:
@@ -216,45 +214,60 @@ class SlackWork:
     # --- edits and deletions ------------------------------------------------------------------
 
     async def _again(self, note: Note, taken: Taken) -> None:
-        turn = await self._turn(note, taken)
-        if turn is None or turn.startswith(FAILED):
-            if turn is not None or note.direct or note.mentions(self.bot):
-                await self._drop(note, *await self._shown(note, turn or ""))
-                await self.threads.begin(note.conversation, note.team, note.channel, note.user)
-                await self._question(replace(note, kind="question"), taken)
+        turn = await self._turn(note)
+        if turn is not None and not turn.startswith(FAILED):
+            if note.given == await self._given(note, turn):
+                await self._reworded(note, taken, turn)
+                return
+            await self._forget(note, turn)  # with other pictures it is another question
+            await self.turns.save(note.conversation, f"{FAILED}{note.id}", note.id)
+        elif turn is not None:
+            await self._drop(note, *await self._shown(note, turn))
+        elif not (note.direct or note.mentions(self.bot)):
             return
+        await self.threads.begin(note.conversation, note.team, note.channel, note.user)
+        await self._question(replace(note, kind="question"), taken)
+
+    async def _reworded(self, note: Note, taken: Taken, turn: str) -> None:
+        """Answer a question again, in the place of its answer."""
         shown, files = await self._shown(note, turn)
-        backend = await self._backend(note)
-        draft = self._draft(note, taken, shown)
-        text = await self._words(note.text)
+        backend, text = await self._backend(note), await self._words(note.text)
+        draft, done = self._draft(note, taken, shown), None
         asked = Incoming(note.conversation, text=text, again=turn)
-        async with Waiting(self.client, _place(note), draft):
-            done = await answer(backend, asked, draft, places=self.places)
-        await self._drop(note, shown, files, keep=draft.messages)
+        try:
+            async with Waiting(self.client, _place(note), draft):
+                done = await answer(
+                    backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
+                )
+            await self._drop(note, shown, files, keep=draft.messages)
+        except Withdrawn:  # what is shown is the next edit's, or goes with the deletion
+            pass
         await self._remember(note, draft, done or Answer("", turn=turn))
 
-    async def _delete(self, note: Note, taken: Taken) -> None:
-        turn = await self._turn(note, taken)
+    async def _delete(self, note: Note) -> None:
+        turn = await self._turn(note)
         if turn is None:
             return
+        await self._forget(note, turn)
+        await self.turns.drop(note.conversation, note.id)
+
+    async def _forget(self, note: Note, turn: str) -> None:
+        """Forget a turn, and take away what was shown of it."""
         shown, files = await self._shown(note, turn)
         if not turn.startswith(FAILED):
             backend = await self._backend(note)
             with contextlib.suppress(TurnNotFound):  # it is gone already
                 await backend.delete_turn(note.conversation, turn)
         await self._drop(note, shown, files)
-        await self.turns.drop(note.conversation, note.id)
 
-    async def _turn(self, note: Note, taken: Taken) -> str | None:
-        """Return which turn a message is; a question that another process may still be answering
-        is waited for."""
-        turn = await self.turns.turn(note.conversation, note.id)
-        ours = note.direct or note.mentions(self.bot)
-        if turn is not None or not ours or taken.tries >= TRIES:
-            return turn
-        if await self.threads.takes_part(note.conversation):
-            raise NotYet("the question that was changed is not answered yet")
-        return None
+    async def _turn(self, note: Note) -> str | None:
+        """Return which turn a message is."""
+        return await self.turns.turn(note.conversation, note.id)
+
+    async def _given(self, note: Note, turn: str) -> set[str]:
+        """Return the ids of the files that came with a turn's question."""
+        known = await self.turns.messages(note.conversation, turn)
+        return {m.removeprefix("given/") for m in known if m.startswith("given/")}
 
     async def _shown(self, note: Note, turn: str) -> tuple[list[str], list[str]]:
         """Return the time stamps of a turn's answer, and the ids of its pictures."""
@@ -281,7 +294,7 @@ class SlackWork:
 
     async def _command(self, note: Note, taken: Taken) -> None:
         """Answer ``/bifocal ask``: to the asker alone, or in a new thread of the channel."""
-        alone = CommandDraft(note.respond, self.client)
+        alone = CommandDraft(note.respond, self.client, note.channel, note.user)
         try:
             if self.ephemeral:
                 asked = await self._incoming(note, Fetched())
@@ -289,10 +302,10 @@ class SlackWork:
                 return
             root = _noted(taken).get("root") or await self._begin_thread(note)
         except KNOWN_ERRORS as error:
-            await alone.fail(_told(error))
+            await alone.fail(told(error))
             return
         except SlackApiError as error:
-            if error.response.get("error") not in _NOT_IN:
+            if error.response.get("error") not in NOT_IN:
                 raise
             await alone.fail("I am not in this channel: /invite me first, or ask me directly.")
             return
@@ -307,12 +320,6 @@ class SlackWork:
             channel=note.channel, text=f"<@{note.user}> asks: {escaped(note.text)}", **QUIET
         )
         return str(said["ts"])
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, LibraryError):
-        return "The library for this place (setting slack.libraries) cannot be opened."
-    return line_of(error)
 
 
 def _place(note: Note) -> Place:

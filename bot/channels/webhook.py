@@ -6,7 +6,6 @@ through this file. Knows nothing of what is on the other side.
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,10 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bot.channels.backend import Libraries, OpenLibrary
-from bot.channels.delivery import Final, Incoming, answer, line_of
+from bot.channels.delivery import Final, Incoming, Withdrawn, answer, left_turn, line_of
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import WebhookSettings
-from bot.channels.webhook_message import Message, authentic, signed, told_of
+from bot.channels.webhook_callback import Callback
+from bot.channels.webhook_message import Message, authentic, told_of
 from bot.channels.working import Turns, Worker
 from bot.errors import KNOWN_ERRORS
 from bot.service.http.bodies import checked
@@ -29,7 +29,6 @@ from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import TurnNotFound
 
 router = APIRouter(tags=["webhook"])
-PAUSES = (0.2, 1.0, 3.0)  #: seconds before the callback is tried again
 
 
 class WebhookDraft:
@@ -46,7 +45,7 @@ class WebhookDraft:
         """Post the text so far."""
         if self._channel.settings.drafts and not self._message.wait:
             with contextlib.suppress(httpx.HTTPError):  # the whole answer is still to come
-                await self._channel.post(self._as("draft", parts=parts), ())
+                await self._channel.callback.post(self._as("draft", parts=parts))
 
     async def finish(self, final: Final) -> None:
         """Keep the whole answer."""
@@ -55,6 +54,10 @@ class WebhookDraft:
     async def fail(self, line: str) -> None:
         """Keep why there is no answer."""
         self.told = self._as("failed", reason=line)
+
+    def take_back(self) -> None:
+        """Keep that there will be no answer to this message: it was edited or deleted."""
+        self.told = self._as("withdrawn")
 
     def _as(self, type: str, **of: Any) -> dict[str, Any]:
         asked = self._message
@@ -68,19 +71,20 @@ class Webhook:
 
     def __init__(self, settings: WebhookSettings, opening: OpenLibrary, redis: SharedRedis,
                  lifetime: float | None, client: httpx.AsyncClient) -> None:  # fmt: skip
-        self.settings, self._client = settings, client
+        self.settings, self.callback = settings, Callback(settings, client)
         self._libraries = Libraries(opening, settings.libraries)
         self._turns = Turns(redis, self.name, lifetime)
         self.inbox = Inbox(redis, self.name)
-        self.worker = Worker(self.inbox, self._work, lambda body: str(json.loads(body)[
-            "conversation"]), at_once=settings.at_once)  # fmt: skip
+        self.worker = Worker(self.inbox, self._work, at_once=settings.at_once)
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with self.inbox, self.worker:
             await asyncio.Event().wait()
 
-    async def answer(self, message: Message) -> dict[str, Any]:
+    async def answer(
+        self, message: Message, withdrawn: asyncio.Event | None = None
+    ) -> dict[str, Any]:
         """Do what a message asks for, and return what is told of it."""
         draft, conversation = WebhookDraft(self, message), f"webhook:{message.conversation}"
         try:
@@ -94,29 +98,22 @@ class Webhook:
                 return {}
             asked = Incoming(conversation, message.sender, message.text, *message.sent(),
                              key=message.id, again=old)  # fmt: skip
-            if done := await answer(backend, asked, draft, places=self.worker.places):
-                await self._turns.save(conversation, done.turn, message.of or message.id)
+            try:
+                done = await answer(backend, asked, draft, places=self.worker.places,
+                                    withdrawn=withdrawn)  # fmt: skip
+                turn = done.turn if done else None
+            except Withdrawn:
+                draft.take_back()
+                turn = old or await left_turn(backend, self._turns, conversation, message.text)
+            if turn:
+                await self._turns.save(conversation, turn, message.of or message.id)
         except (*KNOWN_ERRORS, Problem) as error:
             await draft.fail(line_of(error))
         return draft.told
 
     async def _work(self, taken: Taken) -> None:
-        if told := await self.answer(checked(Message, taken.message)):
-            await self.post(told, PAUSES)
-
-    async def post(self, told: dict[str, Any], pauses: Sequence[float]) -> None:
-        """Post to the callback, again after each pause; raises ``httpx.HTTPError``."""
-        body, address = json.dumps(told).encode(), self.settings.callback or ""
-        headers = signed(self.settings.secret, body)
-        for pause in (*pauses, None):
-            try:
-                sent = await self._client.post(address, content=body, headers=headers)
-                sent.raise_for_status()
-                return
-            except httpx.HTTPError:
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause)
+        if told := await self.answer(checked(Message, taken.message), taken.withdrawn):
+            await self.callback.post_surely(told, taken.tries)
 
 
 @router.post("/v1/webhook")
@@ -130,7 +127,8 @@ async def receive(request: Request) -> Response:
             return JSONResponse(await channel.answer(message))
     if channel.settings.callback is None:
         raise invalid("wait", "must be true: webhook.callback, where answers go, is not set")
-    if taken := await channel.inbox.take([message.id], body):
+    line, about = message.conversation, message.of
+    if taken := await channel.inbox.take([message.id], body, line=line, about=about):
         channel.worker.begin(taken)
     return JSONResponse({"taken": taken is not None}, 202)
 

@@ -1,4 +1,4 @@
-"""Works through an inbox: the messages of one conversation one after another, others beside them.
+"""Works through an inbox, and remembers what became of its messages.
 
 Knows nothing of any channel, nor of bots: a channel gives the work to be done with a message.
 """
@@ -18,9 +18,14 @@ from memory.records import encode_name
 
 TRIES = 5  #: processes that begin with a message before it is given up
 AGAIN = 5.0  #: seconds until a message whose work failed is tried again
+LATEST = 3600.0  #: seconds after which an answer is not waited for any longer
 MOST_KEPT = 90 * 86_400.0  #: seconds for which turns of messages are known, at most
 
 Work = Callable[[Taken], Awaitable[None]]
+
+
+class Unreachable(Exception):
+    """The channel cannot be reached now: what was to be done is done when it can."""
 
 
 class InOrder:
@@ -47,25 +52,18 @@ class InOrder:
 class Worker:
     """Does ``work`` with every message of an inbox. An asynchronous context manager.
 
-    ``line`` gives the conversation of a message's bytes: its messages are worked at in order.
     ``at_once`` turns run at a time, given that ``work`` hands :attr:`places` on to
     ``delivery.answer``. A message whose work raises is tried again after a while, by any process,
     and given up after :data:`TRIES`; ``work`` may look at ``taken.tries`` to say so on the last.
+    Where it raises ``Unreachable``, that is no try, for an hour.
     """
 
     def __init__(
-        self,
-        inbox: Inbox,
-        work: Work,
-        line: Callable[[bytes], str],
-        *,
-        at_once: int = 16,
-        again: float = AGAIN,
+        self, inbox: Inbox, work: Work, *, at_once: int = 16, again: float = AGAIN
     ) -> None:
-        self._inbox, self._work, self._line = inbox, work, line
+        self._inbox, self._work, self._again = inbox, work, again
         self.places = asyncio.Semaphore(at_once)  #: for turns, see ``delivery.answer``
-        self._order, self._again = InOrder(), again
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Taken] = {}
         self._looking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -75,16 +73,19 @@ class Worker:
     async def __aexit__(self, *error: object) -> None:
         """End; what is not done is taken up elsewhere, or after the next start."""
         assert self._looking is not None
-        tasks = {self._looking, *self._tasks}
-        for task in tasks:
+        tasks = dict(self._tasks)
+        for task in (self._looking, *tasks):
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.wait({self._looking, *tasks})
+        await self._inbox.let_go(*(taken for task, taken in tasks.items() if task.cancelled()))
 
     def begin(self, taken: Taken) -> None:
-        """Have a message worked at, soon."""
+        """Have a message worked at, soon, unless it waits: then its turn comes by itself."""
+        if taken.waits:
+            return
         task = asyncio.create_task(self._do(taken))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = taken
+        task.add_done_callback(self._tasks.pop)
 
     async def idle(self) -> None:
         """Wait until nothing that was begun is under way."""
@@ -96,39 +97,36 @@ class Worker:
             self.begin(taken)
 
     async def _do(self, taken: Taken) -> None:
-        try:
-            if await self._tried(taken):
-                await self._end(taken)
-                return
-        except asyncio.CancelledError:  # this worker ends: the next one goes on at once
-            await self._leave(taken, counted=False)
-            raise
-        await self._leave(taken, self._again)
+        if await self._tried(taken):
+            await self._end(taken)
 
     async def _tried(self, taken: Taken) -> bool:
-        """Work at a message; false when it is to be tried again."""
+        """Work at a message; false when it was given back, to be tried again."""
         try:
-            async with self._order.turn(self._line(taken.message)):
-                if taken.tries > TRIES:
-                    logs.tell("a message ended so many processes that it is given up")
-                elif not taken.lost:
-                    await self._work(taken)
+            if taken.tries > TRIES:
+                logs.tell("a message ended so many processes that it is given up")
+            elif not taken.lost:
+                await self._work(taken)
         except Exception as error:  # whatever a channel's client raises
+            if isinstance(error, Unreachable) and taken.age < LATEST:
+                logs.tell("the channel cannot be reached; trying again", level="warning")
+                await self._inbox.let_go(taken, after=self._again)
+                return False
             logs.tell("a message could not be answered", level="error", error=error)
-            return taken.tries >= TRIES
+            if taken.tries < TRIES:
+                with contextlib.suppress(HistoryUnavailable):  # its lease lapses by itself
+                    await self._inbox.give_back(taken, self._again)
+                return False
         return True
 
     async def _end(self, taken: Taken) -> None:
         """Remove a message, when Redis is back if it is down: its lease is renewed until then."""
         while True:
             with contextlib.suppress(HistoryUnavailable):
-                await self._inbox.done(taken)
+                if (after := await self._inbox.done(taken)) is not None:
+                    self.begin(after)
                 return
             await asyncio.sleep(self._again)
-
-    async def _leave(self, taken: Taken, after: float = 0.0, *, counted: bool = True) -> None:
-        with contextlib.suppress(HistoryUnavailable):  # its lease lapses by itself
-            await self._inbox.give_back(taken, after, counted=counted)
 
 
 class Turns:

@@ -63,6 +63,7 @@ from bot.service.native.feedback import FeedbackGiven
 from bot.service.native.library_schema import LibraryAsked
 from bot.service.native.schema import TurnAsked
 from bot.service.observability import health, seen
+from bot.service.observability.seen_bot import opens_seen
 from bot.service.observability.traces import Traces
 from bot.service.openai import api as openai_api
 from bot.service.openai.fetching import PictureFetcher
@@ -155,12 +156,12 @@ def _lifespan(settings: Settings) -> Any:
             await SharedRedis.of(settings) as redis,
             webhook.opened(
                 settings.webhook,
-                lambda library: bots.bot(settings.tenant, library),
+                opens_seen(bots, settings.tenant, state.seen),
                 redis,
                 settings.turns_ttl,
             ) as state.webhook,
             slack_http.opened(
-                settings, lambda library: bots.bot(settings.tenant, library), redis
+                settings, opens_seen(bots, settings.tenant, state.seen), redis
             ) as state.slack,
             stops_with(serve.grace_seconds) as stopping,
         ):

@@ -9,7 +9,7 @@ import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,10 +63,10 @@ class Stage(Protocol):
         """Wait until so many answers were shown in all, and return all that were."""
 
     async def kill(self) -> None:
-        """End the bot's process at once, without a word."""
+        """End the bot's oldest process at once, without a word."""
 
     async def start(self, **environment: str) -> None:
-        """Start the bot's process again."""
+        """Start the bot's process again, or another one."""
 
     async def remembered(self, conversation: str) -> list[str]:
         """Return the questions that memory keeps of a conversation."""
@@ -83,7 +83,7 @@ class WebhookStage:
         self._library, self._folder = library, folder
         self.posted: list[dict[str, Any]] = []  #: what came to the callback, whole
         self._came = asyncio.Condition()
-        self._process: asyncio.subprocess.Process | None = None
+        self._processes: list[asyncio.subprocess.Process] = []
         self.url = self.callback = ""
         self.secret = SecretStr(SECRET)
 
@@ -109,7 +109,8 @@ class WebhookStage:
             writer.close()
 
     async def start(self, **environment: str) -> None:
-        """Start ``bifocal serve``, and wait until it is ready."""
+        """Start a ``bifocal serve``, which is talked to from now on, and wait until it is
+        ready."""
         log = self._folder / f"log-{uuid.uuid4().hex}"
         command = [sys.executable, "-m", "bot", "serve", "--port", "0", "-l", str(self._library)]
         given = {
@@ -120,12 +121,13 @@ class WebhookStage:
             **environment,
         }
         with log.open("wb") as out:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *command, stderr=out, env={**os.environ, **given}
             )
+        self._processes.append(process)
         async with asyncio.timeout(120):
             while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
-                assert self._process.returncode is None, log.read_text()
+                assert process.returncode is None, log.read_text()
                 await asyncio.sleep(0.05)
             self.url = found[0]
             async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
@@ -141,17 +143,18 @@ class WebhookStage:
         return "".join(file.read_text() for file in self._folder.glob("log-*"))
 
     async def kill(self) -> None:
-        """End the process at once."""
-        assert self._process is not None
-        self._process.kill()
-        await self._process.wait()
+        """End the oldest process at once."""
+        process = self._processes.pop(0)
+        process.kill()
+        await process.wait()
 
     async def stop(self) -> None:
-        """End the process in order."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-            async with asyncio.timeout(120):
-                await self._process.wait()
+        """End all processes in order."""
+        for process in self._processes:
+            process.terminate()
+        async with asyncio.timeout(120):
+            for process in self._processes:
+                await process.wait()
 
     async def post(self, **message: Any) -> httpx.Response:
         """Hand a message to the bot."""
@@ -193,8 +196,11 @@ class WebhookStage:
     async def answers(self, count: int) -> list[Shown]:
         """Wait for answers."""
         async with asyncio.timeout(120), self._came:
-            await self._came.wait_for(lambda: len(self.posted) >= count)
-        return [self._shown(told) for told in self.posted]
+            await self._came.wait_for(lambda: len(self._told()) >= count)
+        return [self._shown(told) for told in self._told()]
+
+    def _told(self) -> list[dict[str, Any]]:
+        return [told for told in self.posted if told["type"] != "withdrawn"]
 
     async def remembered(self, conversation: str) -> list[str]:
         """Return the questions that memory keeps."""
@@ -277,10 +283,12 @@ def paint() -> Callable[[str, str], bytes]:
 
 @dataclass
 class Stalled:
-    """The address of a model's server that takes questions and never answers."""
+    """The address of a model's server that takes questions and never answers. ``left`` is set when
+    whoever asked hangs up."""
 
     url: str = ""
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @pytest.fixture
@@ -293,6 +301,10 @@ async def stalled() -> AsyncIterator[Stalled]:
         open_ones.append(writer)
         if await reader.read(1):
             state.asked.set()
+            with suppress(ConnectionError):
+                while await reader.read(1 << 16):
+                    pass
+            state.left.set()
 
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))

@@ -14,17 +14,19 @@ import asyncio
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from aiohttp import BodyPartReader, web
-from discord_gateway import MESSAGE_CONTENT, Gateway
+from discord_gateway import MESSAGE_CONTENT, Gateway, shard_of
 
 Json = dict[str, Any]
 BODY = web.RequestKey("body", dict[str, Any])
 FILES = web.RequestKey("files", list[tuple[str, bytes]])
+SEND = 1 << 11 | 1 << 38  #: permissions to write in channels and threads
 EPHEMERAL, SUPPRESS_EMBEDS, LOADING = 1 << 6, 1 << 2, 1 << 7
 TOKEN = "MTA.double.do-not-show-this-bot-token"
 
@@ -74,8 +76,11 @@ class Discord:
         self.pixels: dict[str, list[bytes]] = {}  #: files of the bot's messages
         self.denied: set[str] = set()  #: of "send", "threads", "files"
         self.errors: list[tuple[int, Json]] = []  #: what the next message requests get instead
+        self.limited: Counter[str] = Counter()  #: 429 so many times, by "POST /api/…/{pattern}"
+        self.shards = 1
         self.limit, self.window = 1000, 1.0  #: messages and edits of a channel, by time (s)
         self.down = False
+        self.gateway_down = False
         self.held = asyncio.Event()  #: clear it, and no message can be posted
         self.held.set()
         self.waiting = 0  #: messages that are held up
@@ -91,7 +96,7 @@ class Discord:
         self.gateway.changed = self._note
         app = web.Application(client_max_size=1 << 28, middlewares=[self._middleware])
         route: Any = app.router.add_route  # what a handler returns becomes JSON
-        app.router.add_get("/gateway", self.gateway.handle)
+        app.router.add_get("/gateway", self._listen)
         app.router.add_get("/cdn/{path:.*}", self._download)
         route("GET", "/api/gateway", self._where)
         route("GET", "/api/gateway/bot", self._where)
@@ -163,9 +168,11 @@ class Discord:
         message = self.messages[id]
         await self.gateway.dispatch("MESSAGE_CREATE", lambda seen: self._seen(message, seen))
 
-    async def edit(self, id: str, text: str) -> None:
-        """Have a person change a message."""
+    async def edit(self, id: str, text: str, *, files: int | None = None) -> None:
+        """Have a person change a message; ``files`` is how many of its files stay, all unless
+        given."""
         message = self.messages[id]
+        message["attachments"] = message["attachments"][:files]
         called = f"<@{self.bot['id']}> " if self.bot in message["mentions"] else ""
         if message.get("message_reference"):
             called = ""
@@ -186,16 +193,18 @@ class Discord:
         by: str = "1",
         channel: str = "200",
         picture: File | None = None,
+        age: float = 0.0,
         **options: str,
     ) -> str:
-        """Have somebody use a slash command; returns the interaction's token."""
+        """Have somebody use a slash command, ``age`` seconds ago by its id; returns the
+        interaction's token."""
         given: list[Json] = [{"name": k, "type": 3, "value": v} for k, v in options.items()]
         data: Json = {"id": self._id(), "name": name, "type": 1, "options": given}
         if picture is not None:
             attached = self._attach(self._id(), 0, picture)
             data["resolved"] = {"attachments": {attached["id"]: attached}}
             given.append({"name": "picture", "type": 11, "value": attached["id"]})
-        return await self._interact(2, data, by, channel)
+        return await self._interact(2, data, by, channel, age=age)
 
     async def press(self, message: str, button: str, *, by: str = "1") -> str:
         """Have somebody press a button, named by the beginning of its custom id."""
@@ -206,9 +215,15 @@ class Discord:
         return await self._interact(3, data, by, found["channel_id"], found)
 
     async def _interact(
-        self, kind: int, data: Json, by: str, channel: str, message: Json | None = None
+        self,
+        kind: int,
+        data: Json,
+        by: str,
+        channel: str,
+        message: Json | None = None,
+        age: float = 0.0,
     ) -> str:
-        id, token = self._id(), f"interaction-token-{self._id()}-do-not-show"
+        id, token = self._id(age), f"interaction-token-{self._id()}-do-not-show"
         place = self.channels[channel]
         event: Json = {
             "id": id,
@@ -219,6 +234,7 @@ class Discord:
             "data": data,
             "channel": place,
             "channel_id": channel,
+            "app_permissions": "0" if "send" in self.denied else str(SEND),
             "attachment_size_limit": 10 << 20,
             "authorizing_integration_owners": {},
             "entitlements": [],
@@ -227,21 +243,33 @@ class Discord:
             event["message"] = message
         person = user(by, f"person{by}")
         if "guild_id" in place:
-            event |= {"guild_id": self.guild, "guild": {"id": self.guild, "locale": "en-US"}}
+            guild = place["guild_id"]
+            event |= {"guild_id": guild, "guild": {"id": guild, "locale": "en-US"}}
             event["member"] = {**member(), "user": person, "permissions": "0"}
         else:
             event["user"] = person
-        self.interactions[token] = {"event": event, "at": time.monotonic(), "answer": None}
+        self.interactions[token] = {
+            "expired": False,
+            "event": event,
+            "at": time.monotonic(),
+            "answer": None,
+        }
         await self.gateway.dispatch("INTERACTION_CREATE", lambda _: event)
         return token
+
+    def expire_commands(self) -> None:
+        """Take no more responses to commands, as Discord does after fifteen minutes."""
+        for known in self.interactions.values():
+            known["expired"] = True
 
     # what tests look at
 
     def channel(self, id: str, name: str, kind: int = 0, **more: Any) -> Json:
         """Make a channel; one of kind 1 is a direct message."""
-        made: Json = {"id": id, "name": name, "type": kind, "position": 0, **more}
+        made: Json = {"id": id, "name": name, "type": kind, "position": 0}
         if kind != 1:
             made |= {"guild_id": self.guild, "permission_overwrites": []}
+        made |= more
         self.channels[id] = made
         return made
 
@@ -308,6 +336,8 @@ class Discord:
         except web.HTTPTooManyRequests as error:
             status, answer = 429, json.loads(error.text or "{}")
             headers["Retry-After"] = str(answer["retry_after"])
+            if answer.get("global"):
+                headers["X-RateLimit-Global"] = "true"
         path = request.path.removeprefix("/api")
         self.transcript.append(Call(request.method, path, body, status, time.monotonic()))
         self._note()
@@ -322,13 +352,20 @@ class Discord:
 
     def _authorise(self, request: web.Request) -> None:
         if request.path.startswith(("/api/interactions/", "/api/webhooks/")):
-            if request.match_info["token"] not in self.interactions:
+            known = self.interactions.get(request.match_info["token"])
+            if known is None or known["expired"]:
                 raise Refused(401, 50027, "Invalid Webhook Token")
         elif request.headers.get("Authorization") != f"Bot {self.gateway.token}":
             raise Refused(401, 0, "401: Unauthorized")
 
     def _check_rate(self, request: web.Request, headers: dict[str, str]) -> None:
         """Count messages and edits of a channel, and say in headers how many are left."""
+        resource = request.match_info.route.resource
+        pattern = f"{request.method} {resource.canonical if resource else request.path}"
+        if self.limited[pattern] > 0:
+            self.limited[pattern] -= 1
+            body = {"message": "limited", "retry_after": 0.05, "global": False}
+            raise web.HTTPTooManyRequests(text=json.dumps(body))
         if "/messages" not in request.path or request.method not in ("POST", "PATCH"):
             return
         if self.errors:
@@ -354,7 +391,14 @@ class Discord:
 
     async def _where(self, _: web.Request) -> Json:
         left = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1}
-        return {"url": self.gateway_url, "shards": 1, "session_start_limit": left}
+        return {"url": self.gateway_url, "shards": self.shards, "session_start_limit": left}
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        if self.gateway_down:
+            self.transcript.append(Call("GET", "/gateway-down", {}, 503, time.monotonic()))
+            self._note()
+            return web.Response(status=503)
+        return await self.gateway.handle(request)
 
     async def _me(self, _: web.Request) -> Json:
         return self.bot
@@ -582,20 +626,25 @@ class Discord:
             shown |= {"content": "", "attachments": [], "embeds": [], "components": []}
         return shown
 
-    def _ready(self) -> tuple[Json, list[tuple[str, Json]]]:
+    def _ready(self, shard: tuple[int, int]) -> tuple[Json, list[tuple[str, Json]]]:
+        guilds = {c["guild_id"] for c in self.channels.values() if "guild_id" in c}
+        guilds = {guild for guild in guilds if shard_of(guild, shard[1]) == shard[0]}
         ready = {
             "v": 10,
             "user": self.bot,
-            "guilds": [{"id": self.guild, "unavailable": True}],
+            "guilds": [{"id": guild, "unavailable": True} for guild in guilds],
             "resume_gateway_url": self.gateway_url,
             "application": {"id": self.bot["id"], "flags": 0},
-            "shard": [0, 1],
+            "shard": list(shard),
         }
-        places = [c for c in self.channels.values() if c.get("guild_id") == self.guild]
-        everyone = {"id": self.guild, "name": "@everyone", "permissions": "0", "position": 0}
+        return ready, [("GUILD_CREATE", self._guild(guild)) for guild in guilds]
+
+    def _guild(self, id: str) -> Json:
+        places = [c for c in self.channels.values() if c.get("guild_id") == id]
+        everyone = {"id": id, "name": "@everyone", "permissions": "0", "position": 0}
         everyone |= {"color": 0, "hoist": False, "managed": False, "mentionable": False}
-        guild = {
-            "id": self.guild,
+        return {
+            "id": id,
             "name": "Guild",
             "owner_id": "1",
             "member_count": 2,
@@ -604,7 +653,6 @@ class Discord:
             "channels": [c for c in places if c["type"] != 11],
             "threads": [c for c in places if c["type"] == 11],
         }
-        return ready, [("GUILD_CREATE", guild)]
 
     def _channel(self, request: web.Request) -> Json:
         try:
@@ -625,9 +673,9 @@ class Discord:
         if permission in self.denied:
             raise Refused(403, 50013, "Missing Permissions")
 
-    def _id(self) -> str:
+    def _id(self, age: float = 0.0) -> str:
         self._last += 1 << 22
-        return str(self._last)
+        return str(self._last - (int(age * 1000) << 22))
 
     def _note(self) -> None:
         async def note() -> None:

@@ -45,6 +45,7 @@ class Session:
 
     id: str
     intents: int
+    shard: tuple[int, int]  #: its number, and how many there are
     socket: Socket | None
     seq: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -55,7 +56,7 @@ class Gateway:
     """All sessions. ``hello`` and so on count what was seen, for tests to assert on."""
 
     token: str
-    ready: Callable[[], tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]]
+    ready: Callable[[tuple[int, int]], tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]]
     allowed_intents: int = (1 << 40) - 1
     compress: bool = True  #: it takes the client's wish to compress
     heartbeat_interval: int = 41_250
@@ -105,9 +106,11 @@ class Gateway:
         elif given["intents"] & ~self.allowed_intents:
             await socket.ws.close(code=4014, message=b"Disallowed intent(s).")
         else:
-            session = Session(secrets.token_hex(8), given["intents"], socket)
+            number, count = given.get("shard") or (0, 1)
+            shard = int(number), int(count)
+            session = Session(secrets.token_hex(8), given["intents"], shard, socket)
             self.sessions[session.id] = session
-            ready, events = self.ready()
+            ready, events = self.ready(shard)
             await self._send(session, "READY", {**ready, "session_id": session.id})
             for name, data in events:
                 await self._send(session, name, data)
@@ -129,9 +132,12 @@ class Gateway:
             self._note("resumed")
 
     async def dispatch(self, name: str, shape: Callable[[int], dict[str, Any]]) -> None:
-        """Tell every session of something; ``shape`` gives what its intents let it see."""
+        """Tell every session of its shard of something; ``shape`` gives what its intents let it
+        see."""
         for session in list(self.sessions.values()):
-            await self._send(session, name, shape(session.intents))
+            data, (number, count) = shape(session.intents), session.shard
+            if shard_of(data.get("guild_id"), count) == number:
+                await self._send(session, name, data)
 
     async def _send(self, session: Session, name: str, data: dict[str, Any]) -> None:
         session.seq += 1
@@ -158,10 +164,16 @@ class Gateway:
             await socket.ws.close(code=code)
 
     @property
-    def connected(self) -> bool:
-        """Whether a client is listening to a session."""
-        return any(s.socket is not None and not s.socket.ws.closed for s in self.sessions.values())
+    def connected(self) -> int:
+        """How many clients are listening to a session."""
+        sockets = [session.socket for session in self.sessions.values()]
+        return sum(socket is not None and not socket.ws.closed for socket in sockets)
 
     def _note(self, what: str) -> None:
         self.seen.append(what)
         self.changed()
+
+
+def shard_of(guild: str | None, count: int) -> int:
+    """Return the shard that hears of a guild; direct messages are the first one's."""
+    return (int(guild) >> 22) % count if guild else 0

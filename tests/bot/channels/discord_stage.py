@@ -34,13 +34,13 @@ class DiscordStage:
 
     def __init__(self, discord: Discord, library: Path) -> None:
         self._discord, self._library = discord, library
-        self._process: asyncio.subprocess.Process | None = None
+        self._processes: list[asyncio.subprocess.Process] = []
         self._said: dict[str, Answered] = {}
         self._told: list[Answered] = []
         self._people: dict[str, str] = {}
 
     async def start(self, **environment: str) -> None:
-        """Start the process, and wait until it listens."""
+        """Start a process, and wait until it listens."""
         given = {
             "BIFOCAL_MODEL": "extractive",
             "BIFOCAL_LIBRARY": str(self._library),
@@ -51,26 +51,33 @@ class DiscordStage:
             "BIFOCAL_DISCORD_FILE_HOSTS": "127.0.0.1",
             "NO_PROXY": "127.0.0.1",
         }
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bot", "discord"),
             env={**os.environ, **given, **environment},
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await self._discord.until(lambda: self._discord.gateway.connected, 120)
+        self._processes.append(process)
+        await self._connected()
+
+    async def _connected(self) -> None:
+        """Wait until every process listens, and no other one."""
+        gateway, count = self._discord.gateway, len(self._processes)
+        await self._discord.until(lambda: gateway.connected == count, 120)
 
     async def kill(self) -> None:
-        """End the process at once."""
-        assert self._process is not None
-        self._process.kill()
-        await self._process.wait()
-        await self._discord.until(lambda: not self._discord.gateway.connected)
+        """End the oldest process at once."""
+        process = self._processes.pop(0)
+        process.kill()
+        await process.wait()
+        await self._connected()
 
     async def stop(self) -> None:
-        """End the process in order."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-            async with asyncio.timeout(120):
-                await self._process.wait()
+        """End all processes in order."""
+        for process in self._processes:
+            process.terminate()
+        async with asyncio.timeout(120):
+            for process in self._processes:
+                await process.wait()
 
     async def say(
         self,

@@ -3,6 +3,7 @@
 A channel joins by a fixture ``NAME_stage`` (see conftest.py) and its name in ``CHANNELS``.
 """
 
+import asyncio
 import io
 import re
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
+from bot.service.stores.shared_redis import SharedRedis
 
 CHANNELS = ("webhook", "discord")
 TALL = "How tall is the lighthouse?"
@@ -120,12 +123,7 @@ async def test_an_edited_question_is_answered_anew_and_a_deleted_one_forgotten(
 async def test_a_question_whose_process_was_killed_is_answered_once(
     open_stage: Any, stalled: Any
 ) -> None:
-    slow = {
-        "BIFOCAL_MODEL": "openai:x",
-        "BIFOCAL_MODEL_URL": stalled.url,
-        "BIFOCAL_MODEL_KEY": "none",
-    }
-    async with open_stage(**slow) as stage:
+    async with open_stage(**asks(stalled)) as stage:
         message = await stage.say("c1", TALL)
         await stalled.asked.wait()
         await stage.kill()
@@ -134,6 +132,44 @@ async def test_a_question_whose_process_was_killed_is_answered_once(
         assert (answer.of, "34 metres" in answer.text) == (message, True)
         later = await stage.say("c1", TALL)
         assert [a.of for a in await stage.answers(2)] == [message, later]
+
+
+async def test_a_question_that_is_deleted_while_it_is_answered_leaves_nothing(
+    open_stage: Any, stalled: Any, demo_library: Path
+) -> None:
+    """Another process than the one that answers may be told of it."""
+    async with open_stage(**asks(stalled)) as stage:
+        message = await stage.say("c1", TALL)
+        await stalled.asked.wait()
+        await stage.start()
+        await stage.delete("c1", message)
+        async with asyncio.timeout(60):
+            await stalled.left.wait()
+        await idle(demo_library)
+        assert await turns(stage, "c1") == []
+        await stage.kill()  # the one whose model says nothing
+        await stage.say("c1", "Who are you?")
+        (answer,) = await stage.answers(1)
+        assert answer.of != message
+        assert await turns(stage, "c1") == ["Who are you?"]
+
+
+async def test_an_edit_is_answered_once_when_the_process_that_answers_dies(
+    open_stage: Any, stalled: Any
+) -> None:
+    """One process answers a question, another one may be told of its edit, the first one dies."""
+    async with open_stage(**asks(stalled)) as stage:
+        message = await stage.say("c1", "What does the ferry cost?")
+        await stalled.asked.wait()
+        stalled.asked.clear()
+        await stage.start()
+        await stage.edit("c1", message, TALL)
+        async with asyncio.timeout(60):
+            await stalled.asked.wait()  # the first process goes on with the edit
+        await stage.kill()
+        (answer,) = await stage.answers(1)
+        assert "34 metres" in answer.text
+        assert await turns(stage, "c1") == [TALL]
 
 
 async def test_the_librarys_picture_is_shown_where_the_answer_cites_it(
@@ -191,3 +227,23 @@ async def test_one_bad_picture_among_several_is_left_out_and_named(
 async def turns(stage: Any, conversation: str) -> list[str]:
     """Return the questions that memory keeps of a conversation."""
     return list(await stage.remembered(conversation))
+
+
+def asks(stalled: Any) -> dict[str, str]:
+    """Return the settings of a process whose model never answers."""
+    return {
+        "BIFOCAL_MODEL": "openai:x",
+        "BIFOCAL_MODEL_URL": stalled.url,
+        "BIFOCAL_MODEL_KEY": "none",
+    }
+
+
+async def idle(library: Path) -> None:
+    """Wait until nothing waits to be done, in whatever process."""
+
+    async def left(client: Any) -> list[bytes]:
+        return list(await client.keys("bifocal:x:*:messages"))
+
+    async with await SharedRedis.open(folder=library / "redis") as redis, asyncio.timeout(60):
+        while await redis.read(left):  # noqa: ASYNC110 - another process's work
+            await asyncio.sleep(0.05)

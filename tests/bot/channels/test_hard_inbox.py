@@ -9,7 +9,7 @@ import pytest
 
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.working import TRIES, Work, Worker
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 
 
@@ -55,8 +55,8 @@ async def way(tmp_path: Path) -> AsyncIterator[tuple[Unreliable, SharedRedis]]:
 
 
 def worker_of(inbox: Inbox, work: Work) -> Worker:
-    """Return a worker to which all messages are one conversation's."""
-    return Worker(inbox, work, lambda _: "c", again=0.0)
+    """Return a worker that tries again at once."""
+    return Worker(inbox, work, again=0.0)
 
 
 async def waiting(redis: SharedRedis) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.channels.inbox import Inbox
-from bot.channels.working import TRIES, InOrder, Turns, Worker
+from bot.channels.inbox import Inbox, Taken
+from bot.channels.working import TRIES, InOrder, Turns, Unreachable, Worker
 from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryUnavailable
@@ -53,7 +53,7 @@ async def test_a_message_of_a_process_that_died_is_taken_up_by_one_other_with_it
                 assert len([t for t in ups if t]) <= 1
                 await asyncio.sleep(0.05)
         assert (found.message, found.tries, found.note) == (b"hello", 2, b"shown as m7")
-        assert not await dead.done(taken)  # too late: it is another's
+        assert await dead.done(taken) is None  # too late: it is another's
         assert not await dead.note(taken, b"?")
 
 
@@ -66,7 +66,7 @@ async def test_a_message_in_work_is_not_taken_up_and_one_that_is_done_is_gone(
         for _ in range(15):
             assert await two.take_up() is None
             await asyncio.sleep(0.1)
-        assert await one.done(taken)
+        assert await one.done(taken) is None
     async with Inbox(redis, "x", lease=0.1) as three:
         assert await three.take_up() is None
 
@@ -116,9 +116,9 @@ async def test_messages_of_one_conversation_are_worked_at_in_order_others_beside
             other.set()
         done.append(message)
 
-    async with Inbox(redis, "x") as inbox, Worker(inbox, work, lambda m: m.decode()[0]) as worker:
+    async with Inbox(redis, "x") as inbox, Worker(inbox, work) as worker:
         for message in (b"a1", b"a2", b"a3", b"b1"):
-            taken = await inbox.take([message.decode()], message)
+            taken = await inbox.take([message.decode()], message, line=message.decode()[0])
             assert taken is not None
             worker.begin(taken)
         async with asyncio.timeout(60):
@@ -139,7 +139,7 @@ async def test_work_that_fails_is_tried_again_and_given_up_in_the_end(redis: Sha
         raise OSError("the channel is down")
 
     async with Inbox(redis, "x", lease=0.15) as inbox:
-        async with Worker(inbox, work, lambda m: "c", again=0.0) as worker:
+        async with Worker(inbox, work, again=0.0) as worker:
             taken = await inbox.take(["1"], b"hello")
             assert taken is not None
             worker.begin(taken)
@@ -172,3 +172,140 @@ async def test_messages_find_their_turn_and_their_conversation_until_they_are_fo
     await turns.forget(name)
     assert await turns.turn(name, "m2") is None
     assert await turns.conversation("m2") is None
+
+
+async def test_an_edit_waits_for_its_question_whichever_process_took_it(
+    redis: SharedRedis,
+) -> None:
+    """One process answers, another one takes the edit: the first is told, and does both."""
+    done: list[tuple[str, bytes]] = []
+    begun, told = asyncio.Event(), asyncio.Event()
+
+    async def work(taken: Taken) -> None:
+        if taken.message == b"question":
+            begun.set()
+            await taken.withdrawn.wait()
+            told.set()
+        done.append(("one", taken.message))
+
+    async def other(taken: Taken) -> None:
+        done.append(("two", taken.message))
+
+    async with (
+        Inbox(redis, "x") as one,
+        Inbox(redis, "x") as two,
+        Worker(one, work) as first,
+        Worker(two, other) as second,
+    ):
+        question = await one.take(["q"], b"question", line="c")
+        assert question is not None
+        first.begin(question)
+        await begun.wait()
+        edit = await two.take(["q:edit"], b"edit", line="c", about="q")
+        assert edit is not None
+        assert edit.waits
+        second.begin(edit)
+        beside = await two.take(["p"], b"beside", line="d")
+        assert beside is not None
+        second.begin(beside)
+        async with asyncio.timeout(60):
+            await told.wait()
+            await first.idle()
+            await second.idle()
+        assert await two.waiting("q") is None
+    assert sorted(done) == [("one", b"edit"), ("one", b"question"), ("two", b"beside")]
+    assert done.index(("one", b"question")) < done.index(("one", b"edit"))
+
+
+async def test_a_crash_leaves_question_and_deletion_to_others_in_their_order(
+    redis: SharedRedis,
+) -> None:
+    dead = Inbox(redis, "x", lease=0.3)  # it renews nothing: it is as good as dead
+    assert await dead.take(["q"], b"question", line="c")
+    async with Inbox(redis, "x", lease=0.3) as alive:
+        gone = await alive.take(["q:delete"], b"deletion", line="c", about="q")
+        assert gone is not None
+        assert gone.waits
+        assert await alive.waiting("q") == b"deletion"
+        async with asyncio.timeout(60):
+            question = await anext(alive.left_behind())
+        assert (question.message, question.tries) == (b"question", 2)
+        assert question.withdrawn.is_set()
+        deletion = await alive.done(question)
+        assert deletion is not None
+        assert (deletion.message, deletion.tries, deletion.waits) == (b"deletion", 1, False)
+        assert await alive.done(deletion) is None
+        assert await alive.take_up() is None
+
+
+async def test_a_deletion_that_comes_before_its_question_goes_before_it(
+    redis: SharedRedis,
+) -> None:
+    async with Inbox(redis, "x") as inbox:
+        gone = await inbox.take(["q:delete"], b"deletion", line="c", about="q")
+        assert gone is not None
+        assert await inbox.take(["q"], b"question", line="c") is None
+
+
+async def test_the_next_of_a_line_is_not_begun_before_the_one_that_is_tried_again(
+    redis: SharedRedis,
+) -> None:
+    done: list[bytes] = []
+
+    async def work(taken: Taken) -> None:
+        done.append(taken.message)
+        if taken.tries == 1 and taken.message == b"1":
+            raise OSError("not now")
+
+    async with Inbox(redis, "x", lease=0.15) as inbox, Worker(inbox, work, again=0.0) as worker:
+        for message in (b"1", b"2"):
+            taken = await inbox.take([message.decode()], message, line="c")
+            assert taken is not None
+            worker.begin(taken)
+        async with asyncio.timeout(60):
+            while len(done) < 3:  # noqa: ASYNC110 - it is tried again by the clock of Redis
+                await asyncio.sleep(0.05)
+    assert done == [b"1", b"1", b"2"]
+
+
+async def test_what_ends_in_order_counts_as_no_try(redis: SharedRedis) -> None:
+    """Neither a worker that ends while its inbox lives on, nor a process that is stopped."""
+    tries: list[int] = []
+
+    async def never(taken: Taken) -> None:
+        tries.append(taken.tries)
+        await asyncio.Event().wait()
+
+    for _ in range(3):
+        async with Inbox(redis, "x", lease=0.15) as inbox:
+            for _ in range(2):
+                before = len(tries)
+                async with Worker(inbox, never) as worker, asyncio.timeout(60):
+                    if not tries:
+                        taken = await inbox.take(["1"], b"hello")
+                        assert taken is not None
+                        worker.begin(taken)
+                    while len(tries) == before:  # noqa: ASYNC110 - it is found by looking
+                        await asyncio.sleep(0.02)
+    assert tries == [1] * 6
+
+
+async def test_a_channel_that_cannot_be_reached_is_waited_for(redis: SharedRedis) -> None:
+    tries: list[int] = []
+    answered = asyncio.Event()
+
+    async def work(taken: Taken) -> None:
+        tries.append(taken.tries)
+        if len(tries) <= 2 * TRIES:
+            raise Unreachable
+        answered.set()
+
+    async with Inbox(redis, "x", lease=0.15) as inbox, Worker(inbox, work, again=0.0) as worker:
+        taken = await inbox.take(["1"], b"hello")
+        assert taken is not None
+        worker.begin(taken)
+        async with asyncio.timeout(60):
+            await answered.wait()
+            await worker.idle()
+        assert await inbox.waiting("1") is None
+    assert set(tries) == {1}

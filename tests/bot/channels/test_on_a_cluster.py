@@ -40,7 +40,15 @@ async def test_an_inbox_and_its_turns_work_on_a_cluster(cluster: str) -> None:
         again = await inbox.take_up()
         assert again is not None
         assert (again.message, again.tries, again.note) == (b"hello", 2, b"m7")
-        assert await inbox.done(again)
+        edit = await inbox.take(["C1:1.2:e"], b"edit", line="c", about="C1:1.2")
+        later = await inbox.take(["C1:1.3"], b"later", line="c")
+        assert edit is not None
+        assert later is not None
+        assert (again.withdrawn.is_set(), edit.waits, later.waits) == (True, False, True)
+        assert await inbox.done(again) is None
+        after = await inbox.done(edit)
+        assert after is not None
+        assert after.message == b"later"
         turns = Turns(redis, "slack")
         await turns.save("slack:T1:C1:1.2", "t1", "1.2", "1.3")
         assert await turns.turn("slack:T1:C1:1.2", "1.3") == "t1"

@@ -40,7 +40,7 @@ async def test_where_it_may_not_write_nothing_is_tried_again(
 
 async def test_what_fails_to_the_last_is_said(slack: "SlackDouble", join: Any) -> None:
     """Whoever asked is told when the last try failed, and no half of an answer stays."""
-    slack.failing |= {"chat.stopStream": "fatal_error", "chat.update": "fatal_error"}
+    slack.failing |= {"chat.stopStream": "invalid_blocks", "chat.update": "invalid_blocks"}
     note = Note("question", "T1", "D1", slack.ts(), "1.2", "U1", "How tall is the lighthouse?")
     async with join() as joined:
         with pytest.raises(SlackApiError):

@@ -47,13 +47,13 @@ class SlackStage:
 
     def __init__(self, slack: "SlackDouble", library: Path, folder: Path) -> None:
         self._slack, self._library, self._folder = slack, library, folder
-        self._process: asyncio.subprocess.Process | None = None
+        self._processes: list[asyncio.subprocess.Process] = []
         self._roots: dict[str, str] = {}
         self._said: dict[str, Message] = {}
         self._of: dict[str, str] = {}  #: message of an answer -> its question
 
     async def start(self, **environment: str) -> None:
-        """Start the process, and wait until it is connected."""
+        """Start a process, and wait until it is connected."""
         given = {
             "BIFOCAL_MODEL": "extractive",
             "BIFOCAL_SLACK_BOT_TOKEN": self._slack.bot_token,
@@ -65,24 +65,31 @@ class SlackStage:
         }
         command = [sys.executable, "-m", "bot", "slack", "-l", str(self._library)]
         with (self._folder / f"log-{uuid.uuid4().hex}").open("wb") as out:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *command, stderr=out, env={**os.environ, **given}
             )
-        await self._slack.until(lambda: self._slack.sockets, 120)
+        self._processes.append(process)
+        await self._connected()
+
+    async def _connected(self) -> None:
+        """Wait until every process listens, and no other one."""
+        count = len(self._processes)
+        await self._slack.until(lambda: len(self._slack.sockets) == count, 120)
 
     async def kill(self) -> None:
-        """End the process at once."""
-        assert self._process is not None
-        self._process.kill()
-        await self._process.wait()
-        await self._slack.until(lambda: not self._slack.sockets)
+        """End the oldest process at once."""
+        process = self._processes.pop(0)
+        process.kill()
+        await process.wait()
+        await self._connected()
 
     async def stop(self) -> None:
-        """End the process in order."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-            async with asyncio.timeout(120):
-                assert await self._process.wait() == 0
+        """End all processes in order."""
+        for process in self._processes:
+            process.terminate()
+        async with asyncio.timeout(120):
+            for process in self._processes:
+                assert await process.wait() == 0
 
     async def say(
         self,
@@ -111,7 +118,7 @@ class SlackStage:
 
     async def delete(self, conversation: str, message: str) -> None:
         """Delete a message."""
-        await self._slack.remove(self._said[message])
+        await self._slack.remove(self._said.pop(message))
 
     async def answers(self, count: int) -> list[Shown]:
         """Wait for answers, and until nothing is left to be done."""

@@ -1,0 +1,42 @@
+"""Posts to the operator's callback, signed. Knows nothing of what is posted."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+
+from bot.channels.settings import WebhookSettings
+from bot.channels.webhook_message import signed
+
+PAUSES = (0.2, 1.0, 3.0)  #: seconds before it is tried again
+
+
+class Callback:
+    """The address ``callback`` of the settings. Its methods raise ``httpx.HTTPError``."""
+
+    def __init__(self, settings: WebhookSettings, client: httpx.AsyncClient) -> None:
+        self._settings, self._client = settings, client
+
+    async def post(self, told: dict[str, Any]) -> None:
+        """Post once."""
+        body = json.dumps(told).encode()
+        headers = signed(self._settings.secret, body)
+        address = self._settings.callback or ""
+        (await self._client.post(address, content=body, headers=headers)).raise_for_status()
+
+    async def post_surely(self, told: dict[str, Any], tries: int) -> None:
+        """Post, again after each pause, with the number of the ``attempt``.
+
+        ``tries`` counts the processes that began with the message, this one too: each of those
+        before may have posted it already.
+        """
+        first = (tries - 1) * (len(PAUSES) + 1) + 1
+        for number, pause in enumerate((*PAUSES, None), first):
+            try:
+                await self.post({**told, "attempt": number})
+                return
+            except httpx.HTTPError:
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
