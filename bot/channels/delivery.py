@@ -2,8 +2,8 @@
 
 A channel gives an :class:`Incoming` and a :class:`Draft`, and :func:`answer` does the rest: the
 first whole words at once (unless the answer is whole by then), then an edit at most each
-``draft.every`` seconds, the whole answer at the end; it waits where a conversation or the model is busy, and says
-an error in one line. Knows nothing of any channel.
+``draft.every`` seconds, the whole answer at the end; it waits where a conversation or the model is
+busy, and says an error in one line. Knows nothing of any channel.
 """
 
 import asyncio

@@ -9,9 +9,10 @@ Discord's headers say. Knows nothing of bots, nor of how an answer comes about.
 import contextlib
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import discord
 
@@ -29,8 +30,8 @@ Note = Callable[[bytes], Awaitable[object]]
 Buttons = Callable[[str], discord.ui.View]
 
 
-class Post(Protocol):
-    """A place where messages are posted."""
+class Post(ABC):
+    """A place where messages are posted; none of them pings, and none with words has a preview."""
 
     channel: int
 
@@ -43,16 +44,33 @@ class Post(Protocol):
         files: Sequence[discord.File] = (),
         view: discord.ui.View | None = None,
     ) -> int:
-        """Post a message and return its id."""
+        """Post a message and return its id; ``nonce`` is its own."""
+        has = {"content": words, "embeds": list(embeds), "files": list(files), "view": view}
+        given = {name: value for name, value in has.items() if value}
+        return await self._send(
+            nonce, {**given, "allowed_mentions": NOBODY, "suppress_embeds": bool(words)}
+        )
 
     async def edit(self, id: int, words: str, view: discord.ui.View | None = None) -> None:
         """Change the words of a message."""
+        await self._edit(id, {"content": words, "allowed_mentions": NOBODY, "view": view})
 
     async def delete(self, id: int) -> None:
         """Delete a message, if it is there."""
+        with contextlib.suppress(discord.NotFound, discord.Forbidden):
+            await self._delete(id)
+
+    @abstractmethod
+    async def _send(self, nonce: str, given: dict[str, Any]) -> int: ...
+
+    @abstractmethod
+    async def _edit(self, id: int, given: dict[str, Any]) -> None: ...
+
+    @abstractmethod
+    async def _delete(self, id: int) -> None: ...
 
 
-class ChannelPost:
+class ChannelPost(Post):
     """Posts into a channel, as replies to a message if there is one."""
 
     def __init__(self, place: discord.PartialMessageable, question: int | None) -> None:
@@ -63,75 +81,34 @@ class ChannelPost:
                 message_id=question, channel_id=place.id, fail_if_not_exists=False
             )
 
-    async def send(
-        self,
-        nonce: str,
-        words: str = "",
-        *,
-        embeds: Sequence[discord.Embed] = (),
-        files: Sequence[discord.File] = (),
-        view: discord.ui.View | None = None,
-    ) -> int:
-        sent = await self._place.send(
-            **_given(words, embeds, files, view),
-            reference=self._reference,  # type: ignore[arg-type]  # None is none
-            allowed_mentions=NOBODY,
-            mention_author=False,
-            suppress_embeds=bool(words),
-            nonce=nonce,  # posted twice, it is one message
-        )
+    async def _send(self, nonce: str, given: dict[str, Any]) -> int:
+        if self._reference is not None:
+            given = {**given, "reference": self._reference, "mention_author": False}
+        sent = await self._place.send(**given, nonce=nonce)  # posted twice, it is one message
         self._reference = None  # the other parts follow it
         return sent.id
 
-    async def edit(self, id: int, words: str, view: discord.ui.View | None = None) -> None:
-        message = self._place.get_partial_message(id)
-        await message.edit(content=words, allowed_mentions=NOBODY, view=view)
+    async def _edit(self, id: int, given: dict[str, Any]) -> None:
+        await self._place.get_partial_message(id).edit(**given)
 
-    async def delete(self, id: int) -> None:
-        with contextlib.suppress(discord.NotFound, discord.Forbidden):
-            await self._place.get_partial_message(id).delete()
+    async def _delete(self, id: int) -> None:
+        await self._place.get_partial_message(id).delete()
 
 
-class HookPost:
+class HookPost(Post):
     """Posts as the response to a command."""
 
     def __init__(self, hook: discord.Webhook, channel: int) -> None:
         self._hook, self.channel = hook, channel
 
-    async def send(
-        self,
-        nonce: str,
-        words: str = "",
-        *,
-        embeds: Sequence[discord.Embed] = (),
-        files: Sequence[discord.File] = (),
-        view: discord.ui.View | None = None,
-    ) -> int:
-        sent = await self._hook.send(
-            **_given(words, embeds, files, view),
-            allowed_mentions=NOBODY,
-            suppress_embeds=bool(words),
-            wait=True,
-        )
-        return sent.id
+    async def _send(self, nonce: str, given: dict[str, Any]) -> int:
+        return (await self._hook.send(**given, wait=True)).id
 
-    async def edit(self, id: int, words: str, view: discord.ui.View | None = None) -> None:
-        await self._hook.edit_message(id, content=words, allowed_mentions=NOBODY, view=view)
+    async def _edit(self, id: int, given: dict[str, Any]) -> None:
+        await self._hook.edit_message(id, **given)
 
-    async def delete(self, id: int) -> None:
-        with contextlib.suppress(discord.NotFound, discord.Forbidden):
-            await self._hook.delete_message(id)
-
-
-def _given(
-    words: str,
-    embeds: Sequence[discord.Embed],
-    files: Sequence[discord.File],
-    view: discord.ui.View | None,
-) -> dict[str, Any]:
-    """Return what a message has, without what it has not."""
-    found = {"content": words, "embeds": list(embeds), "files": list(files), "view": view}
-    return {name: value for name, value in found.items() if value}
+    async def _delete(self, id: int) -> None:
+        await self._hook.delete_message(id)
 
 
 @dataclass

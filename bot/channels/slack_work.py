@@ -18,9 +18,10 @@ from bot.channels.backend import Backend, Libraries
 from bot.channels.delivery import Incoming, answer, line_of
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
-from bot.channels.slack_draft import CommandDraft, Place, SlackDraft, Waiting, clear_away, delete
+from bot.channels.slack_draft import CommandDraft, Place, SlackDraft, clear_away, delete
 from bot.channels.slack_events import Note, files_of, mentioned, words
 from bot.channels.slack_files import Fetched, Files
+from bot.channels.slack_status import Waiting
 from bot.channels.slack_threads import Threads
 from bot.channels.working import TRIES, Turns
 from bot.errors import KNOWN_ERRORS
