@@ -34,13 +34,16 @@ def discord(
 ) -> None:
     """Answer in Discord: direct messages, mentions, replies, threads, and the command /ask.
 
-    Make a bot at https://discord.com/developers/applications, then
+    Make an application at https://discord.com/developers/applications, and
+    copy the token of its page Bot. Then, with a library (bifocal ingest):
 
-        BIFOCAL_DISCORD_TOKEN=… bifocal discord
+        export BIFOCAL_DISCORD_TOKEN=…
+        bifocal discord
 
-    What to press there, and why, is in docs/discord.md. Stop it with Ctrl-C or SIGTERM; a question
-    under way is answered after the next start. All other settings are in the table `discord` of
-    bifocal.toml, or BIFOCAL_DISCORD_… .
+    It prints the link that invites it to a server. What to press, and why,
+    is in docs/discord.md. Stop it with Ctrl-C or SIGTERM; a question under
+    way is answered after the next start. Other settings: the table discord
+    of bifocal.toml, or BIFOCAL_DISCORD_… .
     """
     import asyncio
     import signal

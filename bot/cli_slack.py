@@ -43,13 +43,20 @@ def slack(
 ) -> None:
     """Answer in Slack: direct messages, mentions, threads, and the command /bifocal.
 
-    Make an app at https://api.slack.com/apps from what `bifocal slack --manifest` prints, then
+    Make an app at https://api.slack.com/apps, "From a manifest", of what
 
-        BIFOCAL_SLACK_BOT_TOKEN=xoxb-… BIFOCAL_SLACK_APP_TOKEN=xapp-… bifocal slack
+        bifocal slack --manifest
 
-    What to press there, and why, is in docs/slack.md. Stop it with Ctrl-C or SIGTERM; a question
-    under way is answered after the next start. All other settings are in the table `slack` of
-    bifocal.toml, or BIFOCAL_SLACK_… .
+    prints, install it, and make an app-level token with the scope
+    connections:write. Then, with a library (bifocal ingest):
+
+        export BIFOCAL_SLACK_BOT_TOKEN=xoxb-…
+        export BIFOCAL_SLACK_APP_TOKEN=xapp-…
+        bifocal slack
+
+    What to press there, and why, is in docs/slack.md. Stop it with Ctrl-C
+    or SIGTERM; a question under way is answered after the next start.
+    Other settings: the table slack of bifocal.toml, or BIFOCAL_SLACK_… .
     """
     import asyncio
     import json

@@ -1,12 +1,13 @@
 """What all channels do with a question: a turn is run, and its answer is shown as it comes.
 
 A channel gives an :class:`Incoming` and a :class:`Draft`, and :func:`answer` does the rest: the
-first words at once (unless the answer is whole by then), then an edit at most each ``draft.every``
-seconds, the whole answer at the end; it waits where a conversation or the model is busy, and says
-an error in one line. Knows nothing of any channel.
+first whole words at once (unless the answer is whole by then), then an edit at most each
+``draft.every`` seconds, the whole answer at the end; it waits where a conversation or the model is
+busy, and says an error in one line. Knows nothing of any channel.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -42,6 +43,8 @@ __all__ = [
 PATIENCE = 120.0  #: seconds that a question waits for a busy conversation or model
 AGAIN = 1.0  #: seconds until a turn is run again whose memory could not be reached
 GRACE = 0.05  #: seconds that the first words wait for the end: a quick answer needs no draft
+
+_BEGUN = re.compile(r"\s*[!-~]{0,100}")  #: no more than one word, of which there may be more
 
 _LINES = {
     "busy": "This conversation is busy with another question. Ask again in a moment.",
@@ -280,9 +283,10 @@ class _Writer:
         self._showing = asyncio.Lock()
 
     def add(self, text: str) -> None:
-        """Append to the text."""
+        """Append to the text; it is worth showing when one word is whole."""
         self.text += text
-        self._more.set()
+        if not _BEGUN.fullmatch(self.text):
+            self._more.set()
 
     async def run(self) -> None:
         """Show the text whenever there is more of it, until the end."""

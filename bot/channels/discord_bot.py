@@ -21,6 +21,7 @@ from bot.channels.discord_answers import Answers
 from bot.channels.discord_client import IDENTIFY, Client, Reach
 from bot.channels.discord_desk import Desk
 from bot.channels.discord_files import Files
+from bot.channels.discord_invite import invite_of
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import DiscordSettings
 from bot.channels.working import Turns, Worker
@@ -85,6 +86,9 @@ class DiscordChannel:
         answers = Answers(settings, self._libraries, *parts, client)
         async with client:
             await client.login(token)
+            if client.application_id is not None:
+                invite = invite_of(client.application_id, threads=settings.threads)
+                logs.tell("Discord: logged in", invite=invite)
             client.shard_count, *_ = await client.http.get_bot_gateway()
             worker = Worker(self._inbox, answers.work, at_once=settings.at_once)
             answers.places = worker.places

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_chat_stream import AsyncChatStream
 from slack_sdk.web.async_client import AsyncWebClient
@@ -21,8 +20,6 @@ from bot.channels.slack_blocks import LIMIT, QUIET, ending, line, message, silen
 from bot.channels.slack_files import FileRefused, upload
 
 RENEW = 240.0  #: seconds after which a stream is replaced; Slack ends it after 300
-STATUS = 90.0  #: seconds after which "is looking" is said again; Slack takes it away after 120
-WAITING = ("Looking through the library…", "Reading what was found…", "Writing…")
 _CLOSING = re.compile(r"\n[ \t]*(?:`{3,}|~{3,})[ \t]*$")
 _WORD = re.compile(r"[!-~]{1,300}$")
 _GONE = frozenset(("message_not_found", "cant_update_message", "channel_not_found"))
@@ -246,46 +243,3 @@ async def clear_away(client: AsyncWebClient, channel: str, shown: Sequence[str])
         with contextlib.suppress(SlackApiError):  # it was no stream, or ended
             await client.chat_stopStream(channel=channel, ts=ts)
         await delete(client, channel, ts)
-
-
-class Waiting:
-    """Says that the bot is at work until its draft shows something, or this is left.
-
-    An asynchronous context manager. Slack takes the status away when a message comes; where it may
-    not be said, nothing is.
-    """
-
-    def __init__(self, client: AsyncWebClient, place: Place, draft: SlackDraft) -> None:
-        self._client, self._place, self._draft = client, place, draft
-        self._first = asyncio.Event()
-        self._saying: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "Waiting":
-        self._saying = asyncio.create_task(self._say())
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        assert self._saying is not None
-        self._saying.cancel()
-        await asyncio.wait({self._saying})
-
-    async def said(self) -> None:
-        """Wait a moment for the first status: one that comes after the answer would stay."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await self._first.wait()
-
-    async def _say(self) -> None:
-        place = self._place
-        try:
-            while not self._draft.messages:
-                await self._client.assistant_threads_setStatus(
-                    channel_id=place.channel,
-                    thread_ts=place.thread,
-                    status="is looking…",
-                    loading_messages=list(WAITING),
-                )
-                self._first.set()
-                await asyncio.sleep(STATUS)
-        except (SlackApiError, aiohttp.ClientError, TimeoutError):
-            self._first.set()

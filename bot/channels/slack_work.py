@@ -20,11 +20,12 @@ from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
 from bot.channels.slack_command import CommandDraft
-from bot.channels.slack_draft import Place, SlackDraft, Waiting, clear_away, delete
+from bot.channels.slack_draft import Place, SlackDraft, clear_away, delete
 from bot.channels.slack_errors import NOT_IN, is_down, told
 from bot.channels.slack_events import Note, files_of, mentioned, words
 from bot.channels.slack_files import Fetched, Files
 from bot.channels.slack_people import People
+from bot.channels.slack_status import Waiting
 from bot.channels.slack_threads import Threads
 from bot.channels.working import TRIES, Turns, Unreachable
 from bot.errors import KNOWN_ERRORS

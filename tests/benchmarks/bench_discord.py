@@ -1,106 +1,95 @@
-"""What Discord costs: conversations at once, with the extractive writer and the real discord.py.
+"""What Discord costs: conversations at once with ``bifocal discord``, and marks that must hold.
 
     python tests/benchmarks/bench_discord.py [--conversations 50] [--messages 4] [--deliveries 2]
 
-Starts a real ``bifocal discord`` over the demo's library against a small Discord on loopback that
-sets no limit of rate. People in so many direct channels write message after message, each of which
-is delivered several times. Told are the times until the first sign (that somebody types), the first
-words and the whole answer; and how many were lost or doubled.
+See ``chat_loop.py``. A conversation is a direct channel of a Discord that sets no limit of rate;
+every other message is written, and the others are ``/ask``. Only commands are acknowledged in
+Discord, and that is their first visible sign, too; of messages it is that somebody types. Ends
+with 0 when all marks hold.
 """
 
-import argparse
-import asyncio
 import sys
-import tempfile
 import time
-from functools import partial
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bot" / "channels"))
-from bench_channels import QUESTIONS, line
-from discord_double import Discord
-from discord_stage import DiscordStage
-
-from bot import Settings
-from bot.build import ingestor
-from bot.demo import copy_library
-from retrievers.library import Library
+from chat_loop import Seen, first, main
+from discord_double import TOKEN, Call, Discord
 
 
-class People:
-    """Those who ask."""
+class Direct:
+    """The people of a Discord. See ``chat_loop.Chat``."""
+
+    name = "discord"
 
     def __init__(self, discord: Discord) -> None:
         self._discord = discord
-        self.asked: dict[str, str] = {}  #: channel by question
-        self.sign: list[float] = []
-        self.words: list[float] = []
-        self.whole: list[float] = []
-
-    async def converse(self, number: int, messages: int, deliveries: int) -> None:
-        """Write message after message in a direct channel."""
-        channel = self._discord.direct(str(10_000 + number), str(10_000 + number))
-        path = f"/channels/{channel}/typing"
-        for count in range(messages):
-            text = QUESTIONS[(number + count) % len(QUESTIONS)]
-            began, known = time.monotonic(), len(self._discord.transcript)
-            id = await self._discord.say(text, channel=channel, by=channel)
-            self.asked[id] = channel
-            for _ in range(deliveries - 1):
-                await self._discord.repeat(id)
-            sent = f"/channels/{channel}/messages"
-            await self._discord.until(partial(self._ended, channel, count + 1), 120)
-            self.whole.append(time.monotonic() - began)
-            calls = [c for c in self._discord.transcript[known:] if c.method == "POST"]
-            self.sign.append(next((c.at for c in calls if c.path == path), began + 9) - began)
-            self.words.append(next(c.at for c in calls if c.path == sent) - began)
-
-    def _ended(self, channel: str, count: int) -> bool:
-        """Return whether so many answers are whole in a channel."""
-        return sum(bool(m["components"]) for m in self._discord.mine(channel)) >= count
-
-
-async def measure(folder: Path, args: argparse.Namespace) -> None:
-    """Run the bot and the people."""
-    async with Discord() as discord:
+        self._asked = Counter[int]()
         discord.limit = 10**9
-        stage, people = DiscordStage(discord, folder / "library"), People(discord)
-        try:
-            await stage.start()
-            await people.converse(-1, 1, 1)  # warm
-            people.sign.clear()
-            people.words.clear()
-            people.whole.clear()
-            many = range(args.conversations)
-            await asyncio.gather(
-                *(people.converse(n, args.messages, args.deliveries) for n in many)
-            )
-            await asyncio.sleep(2)  # for answers that should not come
-        finally:
-            await stage.stop()
-        answers = [len(discord.to(id)) for id in people.asked]
-    asked = args.conversations * args.messages
-    print(f"{asked} messages in {args.conversations} conversations, {args.deliveries} deliveries")
-    print(f"lost {answers.count(0)}, doubled {sum(count > 1 for count in answers)}")
-    print(line("first sign", people.sign))
-    print(line("first words", people.words))
-    print(line("whole answer", people.whole))
 
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls) -> AsyncIterator["Direct"]:
+        """Open a Discord."""
+        async with Discord() as discord:
+            yield cls(discord)
 
-def main() -> None:
-    """Read the options, and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--conversations", type=int, default=50)
-    parser.add_argument("--messages", type=int, default=4)
-    parser.add_argument("--deliveries", type=int, default=2)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        copy_library(folder / "files")
-        with Library.open(folder / "library", create=True) as library:
-            ingestor(Settings(library=folder / "library"), library).run([folder / "files"])
-        asyncio.run(measure(folder, args))
+    def environment(self) -> dict[str, str]:
+        """Return how Discord is reached."""
+        return {
+            "BIFOCAL_DISCORD_TOKEN": TOKEN,
+            "BIFOCAL_DISCORD_API_URL": self._discord.api_url,
+            "BIFOCAL_DISCORD_GATEWAY_URL": self._discord.gateway_url,
+        }
+
+    async def ready(self, log: Path) -> None:
+        """Wait until the bot is connected."""
+        await self._discord.until(lambda: self._discord.gateway.connected, 120)
+
+    async def ask(self, person: int, text: str, deliveries: int) -> Seen:
+        """Write in a person's direct channel, or use the command there."""
+        discord, channel = self._discord, str(10_000 + person)
+        if channel not in discord.channels:
+            discord.direct(channel, channel)
+        self._asked[person] += 1
+        count, command = self._asked[person], self._asked[person] % 2 == 0
+        known = len(discord.transcript)
+        # the double's calls are timed by time.monotonic
+        seen, ahead = Seen(), time.perf_counter() - time.monotonic()
+        if command:
+            token = await discord.command("ask", question=text, channel=channel, by=channel)
+            places = (f"/webhooks/{discord.bot['id']}/{token}",)
+        else:
+            places = (f"/channels/{channel}/messages",)
+            id = await discord.say(text, channel=channel, by=channel)
+            for _ in range(deliveries - 1):
+                await discord.repeat(id)
+        await discord.until(lambda: self._whole(channel) >= count, 300)
+        seen.whole = time.perf_counter()
+        calls = [(call.at + ahead, call) for call in discord.transcript[known:]]
+        if command:
+            spent = discord.interactions[token]["acknowledged"]
+            seen.acknowledged, seen.sign = [spent], seen.written + spent
+        else:
+            seen.sign = first(calls, lambda call: call.path == f"/channels/{channel}/typing")
+
+        def shows(call: Call) -> bool:
+            return call.path.startswith(places) and bool(call.body.get("content"))
+
+        seen.text = first(calls, shows) or seen.whole
+        return seen
+
+    def _whole(self, channel: str) -> int:
+        """Return how many answers in a channel are whole: those with buttons."""
+        return sum(bool(message["components"]) for message in self._discord.mine(channel))
+
+    def answers(self, person: int) -> list[str]:
+        """Return the answers in a person's direct channel."""
+        return self._discord.answers(str(10_000 + person))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(__doc__, Direct.opened))

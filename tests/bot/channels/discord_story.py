@@ -26,6 +26,7 @@ class Story:
     bot: AsyncChatBot
     redis: SharedRedis
     channel: DiscordChannel
+    opened: list[str]  #: names of the libraries that were asked for
 
     async def asked(self, question: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait until a message is answered, and return the messages of its answer."""
@@ -86,8 +87,10 @@ def player(open_bot: Any, discord: Discord) -> Play:
             open_bot(model, **named) as bot,
             await SharedRedis.of(bot.parts.settings) as redis,
         ):
+            opened: list[str] = []
 
-            async def opening(_: str) -> AsyncChatBot:
+            async def opening(library: str) -> AsyncChatBot:
+                opened.append(library)
                 if error is not None:
                     raise error
                 return bot  # type: ignore[no-any-return]
@@ -101,7 +104,7 @@ def player(open_bot: Any, discord: Discord) -> Play:
             if running.done():
                 running.result()
             try:
-                yield Story(discord, bot, redis, channel)
+                yield Story(discord, bot, redis, channel, opened)
             finally:
                 running.cancel()
                 await asyncio.wait({running})

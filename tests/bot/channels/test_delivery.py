@@ -116,6 +116,22 @@ async def test_edits_are_no_faster_than_the_channel_allows_and_the_last_is_whole
         assert all(b - a >= 0.29 for a, b in zip(draft.at, draft.at[1:], strict=False))
 
 
+async def test_the_first_word_is_shown_when_it_is_whole_not_a_pause_later(open_bot: Any) -> None:
+    """A channel that streams cannot show half a word; were it asked to, it would show nothing, and
+    its next chance be a pause away."""
+    async with open_bot(model_name="extractive") as bot:
+        half, draft = asyncio.Event(), Written(every=3600)
+        told = Told(bot, ["Gran", half, "ite ", asyncio.Event()])
+        running = asyncio.create_task(answer(told, Incoming("c", text="?"), draft))
+        async with asyncio.timeout(60):
+            await asyncio.sleep(0.3)
+            half.set()
+            await draft.seen.wait()
+        assert draft.shown == [["Granite "]]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_what_is_busy_is_waited_for_and_said_when_it_does_not_end(open_bot: Any) -> None:
     busy = TurnError("generate", "busy")
     busy.__cause__ = ModelBusy("busy", 0.1)

@@ -1,19 +1,16 @@
 """Slack on loopback, and Bifocal as a member of it: real clients, a real bot, a real Redis."""
 
 import asyncio
-import importlib.util
 import io
 import logging
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -23,6 +20,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from PIL import Image
 from pydantic import ConfigDict, Field
+from slack_double import BOT, SlackDouble
 
 from bot import AsyncChatBot, Settings
 from bot.channels.slack import SlackChannel
@@ -32,9 +30,6 @@ from bot.service.processes.run import configured
 from bot.service.served.bots import LibraryNotFound
 from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_server import find_server
-
-if TYPE_CHECKING:
-    from slack_double import SlackDouble
 
 Join = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -49,31 +44,16 @@ class Joined:
     missing: set[str]
 
 
-@pytest.fixture(scope="session")
-def double() -> ModuleType:
-    """The module of the small Slack."""
-    path = Path(__file__).parents[1] / "slack_double.py"
-    spec = importlib.util.spec_from_file_location("slack_double", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["slack_double"] = module  # dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-async def slack(
-    double: ModuleType, caplog: pytest.LogCaptureFixture
-) -> AsyncIterator["SlackDouble"]:
+async def slack(caplog: pytest.LogCaptureFixture) -> AsyncIterator[SlackDouble]:
     """A running Slack. When a test ends, nothing that was sent may have led to a preview (threat
     18), and no token may be in a log (threat 28)."""
     caplog.set_level(logging.DEBUG)
-    async with double.SlackDouble() as running:
+    async with SlackDouble() as running:
         yield running
     sent = [*running.messages.values(), *running.deleted, *running.ephemeral]
     for message in sent:
-        if message.user == double.BOT and not message.files:
+        if message.user == BOT and not message.files:
             assert message.unfurl == (False, False), message
     for body in running.responses:
         assert (body["unfurl_links"], body["unfurl_media"]) == (False, False)
@@ -124,7 +104,7 @@ def stepping() -> type[SteppingChat]:
 
 
 @pytest.fixture
-def member(slack: "SlackDouble", demo_library: Path) -> Callable[..., Settings]:
+def member(slack: SlackDouble, demo_library: Path) -> Callable[..., Settings]:
     """Settings with which Bifocal is a member of that Slack."""
 
     def made(redis_url: str | None = None, **of: Any) -> Settings:
@@ -145,7 +125,7 @@ def member(slack: "SlackDouble", demo_library: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def join(slack: "SlackDouble", member: Callable[..., Settings], open_bot: Any) -> Join:
+def join(slack: SlackDouble, member: Callable[..., Settings], open_bot: Any) -> Join:
     """Join Slack: ``async with join(model, every=…) as channel``; settings by name."""
 
     @asynccontextmanager
