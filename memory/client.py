@@ -25,8 +25,9 @@ from redis.asyncio import Redis
 from redis.asyncio.sentinel import MasterNotFoundError
 
 from memory.connect import ADDRESSES, Connected, connect, parse
-from memory.embedded import EmbeddedRedis, Fsync
+from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryError, HistoryUnavailable
+from memory.launching import Fsync
 
 T = TypeVar("T")
 

@@ -21,12 +21,12 @@ from memory import copying, dropping, edits, forgetting, listing, reads, summari
 from memory.captioning import save_caption
 from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
-from memory.embedded import Fsync
 from memory.errors import (
     HistoryUnavailable,
 )
 from memory.found import SearchResult
 from memory.history import Follow, Pixels
+from memory.launching import Fsync
 from memory.lease import Lease
 from memory.lifetimes import FOREVER, Lifetimes
 from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
