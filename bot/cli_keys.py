@@ -90,11 +90,12 @@ def add(
         )
         return KeyInfo(access.key_id, access, time.time(), ends), token
 
-    made, token = _with_keys(library, work)
+    made, token = _with_keys(library, work, begin=True)
     if as_json:
         _print_json(_describe(made) | {"key": token})
         return
     console = _console()
+    _say_where(console, library)
     console.print(f"Key {name} ({made.key_id}) of tenant {tenant}:", markup=False)
     console.print(f"\n{token}\n", markup=False, style="bold", soft_wrap=True)
     console.print("Keep it now: it is not shown again. Send it with every request, as")
@@ -130,24 +131,50 @@ def revoke(
     _console().print(f"Revoked {name} ({_plain(gone.key_id)}).", markup=False)
 
 
-def _with_keys(library: Path | None, work: "Callable[[KeyStore], Awaitable[T]]") -> T:
-    """Run one asynchronous call against the keys in the Redis of the settings."""
+def _with_keys(
+    library: Path | None, work: "Callable[[KeyStore], Awaitable[T]]", *, begin: bool = False
+) -> T:
+    """Run one asynchronous call against the keys in the Redis of the settings. Where nothing was
+    begun, neither a library nor its Redis, nothing is made unless ``begin``."""
     import asyncio
 
+    from bot.errors import AccessError
     from bot.service.access.keys import KeyStore
     from bot.service.stores.shared_redis import SharedRedis
     from bot.settings import Settings
-    from retrievers.library import Library
 
     settings = Settings.usual(library=library)
-    if settings.redis_url is None:
-        Library.open(settings.library).close()  # a folder without one is named, not made
+    if settings.redis_url is None and not begin and not _is_begun(settings.library):
+        raise AccessError(
+            f"{settings.library}: no library and no keys here; the first one: bifocal keys add NAME"
+        )
 
     async def run() -> T:
         async with await SharedRedis.of(settings) as redis:
             return await work(KeyStore(redis))
 
     return asyncio.run(run())
+
+
+def _is_begun(folder: Path) -> bool:
+    """Tell whether a folder holds a library, or the keys of one that is yet to come."""
+    return _has_library(folder) or (folder.expanduser() / "redis").is_dir()
+
+
+def _has_library(folder: Path) -> bool:
+    from retrievers.library_schema import FILE
+
+    return (folder.expanduser() / FILE).is_file()
+
+
+def _say_where(console: "Console", library: Path | None) -> None:
+    """Name the folder of keys that came before their library, so that a mistyped one is seen."""
+    from bot.settings import Settings
+
+    settings = Settings.usual(library=library)
+    if settings.redis_url is None and not _has_library(settings.library):
+        told = f"There is no library in {settings.library} yet; `bifocal serve` makes it there."
+        console.print(told, markup=False, soft_wrap=True)
 
 
 def _read_duration(text: str) -> int:

@@ -1,11 +1,14 @@
 """One bounded, cancel-safe way to Redis, and every failure of it as one clear line.
 
-Knows nothing of conversations. Each piece of work runs in a task of its own that the caller's
-cancellation does not reach: a connection is never given up between a command and its reply, where
-the next user would read someone else's answer (redis-py closes such a connection, but its pool's
-bookkeeping can still be cut in half by a second cancellation). What the caller gets is the wait,
-not the work: it ends at once when cancelled, and at the deadline at the latest. A write whose wait
-was cancelled may thus have happened, whole.
+It goes to an address, or to the private server of a folder (``memory/embedded.py``), which is
+started again when it has died. Knows nothing of conversations.
+
+Each piece of work runs in a task of its own that the caller's cancellation does not reach: a
+connection is never given up between a command and its reply, where the next user would read
+someone else's answer (redis-py closes such a connection, but its pool's bookkeeping can still be
+cut in half by a second cancellation). What the caller gets is the wait, not the work: it ends at
+once when cancelled, and at the deadline at the latest. A write whose wait was cancelled may thus
+have happened, whole.
 
 A link belongs to the event loop that opened it.
 """
@@ -13,71 +16,106 @@ A link belongs to the event loop that opened it.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
 
 from redis import exceptions as rx
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import MasterNotFoundError
 
 from memory.connect import ADDRESSES, Connected, connect, parse
+from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryError, HistoryUnavailable
+from memory.launching import Fsync
 
 T = TypeVar("T")
 
 
 class Link:
-    """A bounded pool of connections to a Redis, or to each node of one. Made by :meth:`open`."""
+    """A bounded pool of connections to a Redis, or to each node of one. Made by :meth:`open`; an
+    asynchronous context manager."""
 
-    def __init__(self, connected: Connected, name: str, timeout: float, connections: int) -> None:
+    def __init__(
+        self,
+        connected: Connected,
+        name: str,
+        timeout: float,
+        connections: int,
+        embedded: EmbeddedRedis | None = None,
+    ) -> None:
         self.name = name
         self.client: Redis = connected.client
         self._close = connected.close
         self._timeout = timeout
         self._free = asyncio.Semaphore(connections)
+        self._embedded = embedded
         self._tasks: set[asyncio.Task[object]] = set()
         self._closed = False
 
     @classmethod
     async def open(
         cls,
-        url: str,
+        url: str | None = None,
         *,
-        name: str = "",
+        folder: Path | None = None,
+        fsync: Fsync = "everysec",
         timeout: float = 2.0,  # noqa: ASYNC109 - kept as the link's own deadline
         connections: int = 16,
-    ) -> "Link":
-        """Connect and say PING; ``HistoryUnavailable`` when that fails within ``timeout`` seconds.
+    ) -> Self:
+        """Connect to ``url`` (see ``memory/connect.py``), or to a server kept in ``folder``, and
+        say PING; ``HistoryUnavailable`` when that fails within ``timeout`` seconds.
 
-        ``name`` stands for the address in messages (by default the address without its user,
-        password and options). ``connections`` bounds the pool; further work waits for its turn.
+        ``fsync`` is the kept server's. ``connections`` bounds the pool; further work waits for its
+        turn.
         """
+        embedded = None
+        if url is None:
+            if folder is None:
+                raise HistoryUnavailable(
+                    "there is no place to keep anything: give a Redis address or a folder"
+                )
+            embedded = await EmbeddedRedis.aopen(folder, fsync=fsync)
+            url = embedded.url
         try:
-            address = parse(url)
-            connected = connect(address, timeout, connections)
-        except FileNotFoundError as error:
-            raise HistoryUnavailable(
-                f"in the Redis address, {error}: mend or leave it out"
-            ) from None
-        except (ValueError, TypeError, rx.RedisError):
-            # not chained: a mistyped address quotes its password in the cause
-            raise HistoryUnavailable(
-                f"the Redis address ({url.partition('://')[0][:20]!r}…) cannot be used, or has an "
-                f"option that is none: give {ADDRESSES}"
-            ) from None
-        link = cls(connected, name or address.shown, timeout, connections)
+            connected, shown = _connected(url, timeout, connections)
+            name = f"the Redis of {folder}" if embedded else shown
+            link = cls(connected, name, timeout, connections, embedded)
+        except BaseException:
+            if embedded is not None:
+                await embedded.aclose()
+            raise
         try:
-            await link.run(_ping)
+            await link._once(_ping)
         except BaseException:
             await link.aclose()
             raise
         return link
 
-    async def run(self, work: Callable[[Redis], Awaitable[T]], limit: float | None = None) -> T:
-        """Do ``work`` with the client and return what it returns.
+    async def read(self, work: Callable[[Redis], Awaitable[T]]) -> T:
+        """Do ``work`` as :meth:`write` does, but once more if a kept server had died."""
+        try:
+            return await self.write(work)
+        except HistoryUnavailable as error:
+            if self._embedded is None or not _is_gone(error):
+                raise
+        return await self._once(work)
+
+    async def write(self, work: Callable[[Redis], Awaitable[T]], limit: float | None = None) -> T:
+        """Do ``work`` with the client, once, and return what it returns.
 
         The deadline is ``limit`` seconds (the link's own by default) and counts waiting for a
-        free connection. Redis' errors become ``HistoryUnavailable``, chained to their cause.
+        free connection. Redis' errors become ``HistoryUnavailable``, chained to their cause. A
+        kept server that has died is started again for the next call.
         """
+        try:
+            return await self._once(work, limit)
+        except HistoryUnavailable as error:
+            if self._embedded is not None and _is_gone(error):
+                await asyncio.to_thread(self._embedded.revive)
+            raise
+
+    async def _once(self, work: Callable[[Redis], Awaitable[T]], limit: float | None = None) -> T:
         if self._closed:
             raise HistoryUnavailable(f"{self.name} was closed")
         limit = self._timeout if limit is None else limit
@@ -106,7 +144,8 @@ class Link:
             task.exception()  # seen, also when nobody waits any more
 
     async def aclose(self) -> None:
-        """Wait for work under way, up to the deadline, and close every connection."""
+        """Wait for work under way, up to the deadline, close every connection and leave a kept
+        server."""
         self._closed = True
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=self._timeout)
@@ -115,6 +154,42 @@ class Link:
             await asyncio.gather(*late, return_exceptions=True)
         with contextlib.suppress(rx.RedisError, OSError):
             await self._close()
+        if self._embedded is not None:
+            await self._embedded.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _connected(url: str, timeout: float, connections: int) -> tuple[Connected, str]:
+    """Return the pool of an address, and the address as it may be shown."""
+    try:
+        address = parse(url)
+        return connect(address, timeout, connections), address.shown
+    except FileNotFoundError as error:
+        raise HistoryUnavailable(f"in the Redis address, {error}: mend or leave it out") from None
+    except (ValueError, TypeError, rx.RedisError):
+        # not chained: a mistyped address quotes its password in the cause
+        raise HistoryUnavailable(
+            f"the Redis address ({url.partition('://')[0][:20]!r}…) cannot be used, or has an "
+            f"option that is none: give {ADDRESSES}"
+        ) from None
+
+
+def _is_gone(error: HistoryUnavailable) -> bool:
+    """Tell whether the connection failed, and not the login or what was asked."""
+    cause = error.__cause__
+    return isinstance(cause, rx.ConnectionError) and not isinstance(
+        cause, rx.AuthenticationError | rx.BusyLoadingError | rx.MaxConnectionsError
+    )
 
 
 async def _ping(client: Redis) -> None:

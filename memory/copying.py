@@ -19,9 +19,9 @@ from memory.errors import (
     conversation_not_found,
 )
 from memory.history import Pixels
-from memory.messages import PictureRef
+from memory.messages import PictureRef, Turn
 from memory.pictures import server_time
-from memory.records import encode_name
+from memory.records import encode_name, pack
 from memory.store import Store
 
 
@@ -51,17 +51,17 @@ class Copy:
         wanted = {ref.sha256: ref for ref in refs}
         held: list[str] = []
         try:
-            await self.store.write(self._check)
+            await self.store.link.write(self._check)
             for done, (sha, ref) in enumerate(wanted.items(), 1):
                 if await self._hold(holder, ref):
                     held.append(sha)
                 self.tell(done)
-            await self.store.write(lambda client: self._store(client, life), limit=LONG)
+            await self.store.link.write(lambda client: self._store(client, life), limit=LONG)
         except HistoryUnavailable:
             raise  # it may have been stored: what is held in vain is swept
         except HistoryError:
             for sha in held:
-                await self.store.write(self._releaser(sha, holder))
+                await self.store.link.write(self._releaser(sha, holder))
             raise
 
     async def _check(self, client: Any) -> None:
@@ -77,7 +77,7 @@ class Copy:
             now = await server_time(client)
             return await self.store.pictures.share(client, holder, ref, data, now)
 
-        return await self.store.write(work)
+        return await self.store.link.write(work)
 
     def _releaser(self, sha: str, holder: str) -> Callable[[Any], Awaitable[bool]]:
         return lambda client: self.store.pictures.release(client, sha, holder)
@@ -125,9 +125,26 @@ class Copy:
         await pipe.execute()
 
 
+async def create(
+    store: Store,
+    name: str,
+    turns: Sequence[Turn],
+    pictures: Sequence[PictureRef],
+    pixels: Pixels,
+    tell: Callable[[int], None],
+    dropped: Sequence[int],
+) -> None:
+    """See ``History.create``."""
+    records = [pack(turn.to_json()) for turn in turns]
+    refs = {picture.number: pack(picture.to_json()) for picture in pictures}
+    await Copy(store, name, records, refs, pixels, tell, dropped=dropped).run()
+
+
 async def fork(store: Store, conversation: str, name: str, turn: str | None) -> int:
     """See ``History.fork``."""
-    records, refs, captions = await store.read(lambda client: _all(store, client, conversation))
+    records, refs, captions = await store.link.read(
+        lambda client: _all(store, client, conversation)
+    )
     if not records:
         raise conversation_not_found(conversation)
     turns = [assembly.read_turn(record) for record in records]

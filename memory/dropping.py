@@ -11,11 +11,31 @@ from typing import Any
 
 from memory import assembly, cutting
 from memory.edits import let_go
+from memory.errors import PictureNotFound, picture_dropped
 from memory.pictures import server_time
 from memory.store import PARTS, Store
 
+LONG = 30.0  #: seconds that it may take: each picture takes a transaction of its own
 
-async def drop(store: Store, client: Any, conversation: str, number: int) -> bool:
+
+async def drop(store: Store, conversation: str, number: int) -> None:
+    """See ``History.drop``."""
+    key = store.key(conversation, "pictures")
+
+    async def work(client: Any) -> bool:
+        return await _drop(store, client, conversation, number)
+
+    async def fate(client: Any) -> bytes:
+        found: bytes | None = await client.hget(key, "dropped")
+        return found or b""
+
+    if not await store.link.write(work, limit=LONG):
+        if number in assembly.dropped({b"dropped": await store.link.read(fate)}):
+            raise picture_dropped(conversation, number)
+        raise PictureNotFound(f"conversation {conversation!r} has no picture {number}")
+
+
+async def _drop(store: Store, client: Any, conversation: str, number: int) -> bool:
     """Drop a picture; return ``False`` when there is none of that number.
 
     Where another picture's record is damaged the pixels stay until the conversation is forgotten:

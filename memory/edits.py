@@ -41,7 +41,7 @@ async def delete_turn(store: Store, conversation: str, turn: str) -> None:
     async def work(client: Any) -> int:
         return await remove(store, client, conversation, pick)
 
-    if not await store.write(work, limit=LONG):
+    if not await store.link.write(work, limit=LONG):
         raise turn_not_found(conversation, turn)
 
 

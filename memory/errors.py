@@ -80,3 +80,8 @@ def conversation_not_found(conversation: str) -> ConversationNotFound:
     return ConversationNotFound(
         f"there is no conversation {conversation!r}; `bifocal conversations list` names them"
     )
+
+
+def picture_dropped(conversation: str, number: int) -> PictureNotFound:
+    """Return the error of a picture that was taken out of a conversation."""
+    return PictureNotFound(f"picture {number} of conversation {conversation!r} was dropped")

@@ -20,7 +20,7 @@ async def forget(store: Store, conversation: str) -> None:
     async def work(client: Any) -> bool:
         return await _forget(store, client, conversation)
 
-    if not await store.write(work, limit=LONG):
+    if not await store.link.write(work, limit=LONG):
         raise conversation_not_found(conversation)
 
 
@@ -57,7 +57,7 @@ async def _backs(store: Store, holder: str, sha256: str) -> bool:
         refs: dict[bytes, bytes] = await client.hgetall(key)
         return refs
 
-    refs = await store.read(work)
+    refs = await store.link.read(work)
     if refs.get(b"life", b"").decode() != life:
         return False
     # a record that cannot be read may be the one: keep the picture

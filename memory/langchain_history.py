@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
-from memory.embedded import Fsync
 from memory.errors import ConversationNotFound, HistoryDamaged, HistoryError, HistoryUnavailable
 from memory.history import History
 from memory.langchain_messages import (
@@ -34,6 +33,7 @@ from memory.langchain_messages import (
     numbers_in,
     take_in,
 )
+from memory.launching import Fsync
 from memory.messages import Conversation, PictureRef
 
 if TYPE_CHECKING:

@@ -162,7 +162,7 @@ class Lease:
             replies: list[Any] = await pipe.execute(raise_on_error=False)
             return replies
 
-        reply, *replies = await self.store.read(work)
+        reply, *replies = await self.store.link.read(work)
         if isinstance(reply, Exception):
             replies = [reply]
         found, _ = loaded(self.store, self.conversation, replies)
@@ -170,7 +170,7 @@ class Lease:
 
     async def _find(self, turn: str) -> Turn | None:
         key = self.store.key(self.conversation, "turns")
-        _, found = await self.store.read(lambda client: find_turn(client, key, turn))
+        _, found = await self.store.link.read(lambda client: find_turn(client, key, turn))
         return found
 
     async def _free(self) -> None:
@@ -180,7 +180,7 @@ class Lease:
         async def work(client: Any) -> None:
             await client.hdel(keys, field)
 
-        await self.store.write(work)
+        await self.store.link.write(work)
 
     async def _renew(self, claim: Claim) -> None:
         keys = self._keys("lease", "meta")
@@ -191,7 +191,7 @@ class Lease:
         while True:
             await asyncio.sleep(self.store.lease / 3)
             with contextlib.suppress(HistoryUnavailable):
-                if not await self.store.write(work):
+                if not await self.store.link.write(work):
                     return  # lost: saving will say so
 
     async def _release(self) -> None:
@@ -200,7 +200,7 @@ class Lease:
         async def work(client: Any) -> None:
             await client.eval(RELEASE, 2, *keys, self.turn, key)
 
-        await self.store.write(work)
+        await self.store.link.write(work)
 
     def _keys(self, *parts: str) -> list[str]:
         return [self.store.key(self.conversation, part) for part in parts]

@@ -31,12 +31,12 @@ async def page(store: Store, offset: int, limit: int | None) -> list[Summary]:
         found: Any = await client.zrevrange(key, offset, last, withscores=True)
         return list(found)
 
-    listed = await store.read(names)
+    listed = await store.link.read(names)
     since = store.since(store.lifetimes.turns)
     found: list[Summary] = []
     for start in range(0, len(listed), PAGE):
         part = [(decode_name(name.decode()), at) for name, at in listed[start : start + PAGE]]
-        facts = await store.read(_facts(store, [name for name, _ in part]))
+        facts = await store.link.read(_facts(store, [name for name, _ in part]))
         for (name, at), of_it in zip(part, facts, strict=True):
             if (line := _line(name, at, of_it, since)) is not None:
                 found.append(line)
@@ -79,7 +79,7 @@ def _facts(
 
 async def title(store: Store, conversation: str) -> str:
     """See ``History.title``."""
-    ((_, stored, _, first),) = await store.read(_facts(store, [conversation]))
+    ((_, stored, _, first),) = await store.link.read(_facts(store, [conversation]))
     return assembly.shown_title(stored, first, store.since(store.lifetimes.turns))
 
 
@@ -89,7 +89,7 @@ async def count(store: Store) -> int:
     async def work(client: Any) -> int:
         return int(await client.zcard(index_key(store.tenant)))
 
-    return await store.read(work)
+    return await store.link.read(work)
 
 
 async def rename(store: Store, conversation: str, title: str) -> None:
@@ -110,5 +110,5 @@ async def rename(store: Store, conversation: str, title: str) -> None:
                     return True
         raise rx.WatchError("turns")
 
-    if not await store.write(work):
+    if not await store.link.write(work):
         raise conversation_not_found(conversation)

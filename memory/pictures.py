@@ -110,7 +110,7 @@ class PictureStore:
             found: bytes | None = await client.get(self._key(picture.sha256, "bytes"))
             return found
 
-        data = await self._link.run(get)
+        data = await self._link.read(get)
         named = f"picture {picture.number}{f' ({picture.name})' if picture.name else ''}"
         if data is None:
             if self._lifetime is not None:
@@ -134,15 +134,15 @@ class PictureStore:
         ``backed`` says whether a holder's conversation refers to a picture.
         """
         removed = 0
-        now = await self._link.run(server_time)
+        now = await self._link.read(server_time)
         async for sha in self._hashes():
-            holders = await self._link.run(_before(self._key(sha, "holders"), now - grace))
+            holders = await self._link.read(_before(self._key(sha, "holders"), now - grace))
             stale = [holder for holder in holders if not await backed(holder, sha)]
             if holders and not stale:
                 continue
             # with nobody to remove, "" finds bytes without any holder
             for holder in stale or [""]:
-                removed += await self._link.run(self._releaser(sha, holder, now - grace))
+                removed += await self._link.write(self._releaser(sha, holder, now - grace))
         return removed
 
     def _releaser(
@@ -153,7 +153,7 @@ class PictureStore:
     async def _hashes(self) -> AsyncIterator[str]:
         cursor, seen = -1, set[str]()
         while cursor != 0:
-            cursor, keys = await self._link.run(
+            cursor, keys = await self._link.read(
                 _scan(max(cursor, 0), picture_pattern(self._tenant))
             )
             for key in keys:

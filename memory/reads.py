@@ -11,12 +11,28 @@ from redis import exceptions as rx
 
 from memory import assembly
 from memory.client import explain
-from memory.errors import HistoryDamaged
+from memory.edits import turn_not_found
+from memory.errors import HistoryDamaged, picture_dropped
 from memory.lifetimes import with_captions
 from memory.messages import Conversation, Turn
 from memory.store import Store
 
 CHUNK = 200  #: turns read at once while one is looked for
+
+
+async def load(store: Store, conversation: str, last: int | None) -> Conversation:
+    """See ``History.load``. One round trip; no picture's bytes are read."""
+
+    async def work(client: Any) -> list[Any]:
+        pipe = client.pipeline(transaction=False)
+        queue_load(pipe, store, conversation, last)
+        replies: list[Any] = await pipe.execute(raise_on_error=False)
+        return replies
+
+    found, whole = loaded(store, conversation, await store.link.read(work))
+    if not whole:  # forgotten between two of the replies, or truly missing: the second tells
+        found, _ = loaded(store, conversation, await store.link.read(work))
+    return found
 
 
 def queue_load(pipe: Any, store: Store, conversation: str, last: int | None) -> None:
@@ -79,3 +95,34 @@ async def find_turn(client: Any, key: str, id: str) -> tuple[int, Turn | None]:
                 return start + place, turn
         end = start
     return -1, None
+
+
+async def turn(store: Store, conversation: str, id: str) -> Turn:
+    """Return a turn by its id; ``TurnNotFound`` when there is none, or it is past its lifetime."""
+    key, since = store.key(conversation, "turns"), store.since(store.lifetimes.turns)
+    _, found = await store.link.read(lambda client: find_turn(client, key, id))
+    if found is None or found.at < since:
+        raise turn_not_found(conversation, id)
+    return found
+
+
+async def picture(store: Store, conversation: str, number: int) -> bytes:
+    """See ``History.picture``."""
+    key = store.key(conversation, "pictures")
+
+    async def work(client: Any) -> tuple[bytes | None, bytes | None]:
+        record, dropped = await client.hmget(key, str(number), "dropped")
+        return record, dropped
+
+    record, dropped = await store.link.read(work)
+    if record is None:
+        if number in assembly.dropped({b"dropped": dropped or b""}):
+            raise picture_dropped(conversation, number)
+        raise HistoryDamaged(f"conversation {conversation!r} has no picture {number}")
+    ref = assembly.read_picture(record)
+    if ref is None:
+        raise HistoryDamaged(
+            f"the record of picture {number} of conversation {conversation!r} is damaged: "
+            "send the picture again"
+        )
+    return await store.pictures.read(ref)

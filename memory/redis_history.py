@@ -11,33 +11,26 @@ does not know whether its turn was stored; that it is stored whole or not at all
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
-
-from memory import assembly, copying, edits, forgetting, listing, summaries
+from memory import copying, dropping, edits, forgetting, listing, reads, summaries
 from memory.captioning import save_caption
 from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
-from memory.dropping import drop
-from memory.embedded import EmbeddedRedis, Fsync
 from memory.errors import (
-    HistoryDamaged,
     HistoryUnavailable,
-    PictureNotFound,
 )
 from memory.found import SearchResult
 from memory.history import Follow, Pixels
+from memory.launching import Fsync
 from memory.lease import Lease
 from memory.lifetimes import FOREVER, Lifetimes
 from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 from memory.pictures import GRACE, PictureStore
-from memory.reads import find_turn, loaded, queue_load
-from memory.records import pack
 from memory.search import search
 from memory.store import Store
 from memory.sweeping import AFTER, Sweeper
@@ -45,8 +38,6 @@ from memory.writes import Saving
 
 if TYPE_CHECKING:
     from memory.langchain_history import RedisChatMessageHistory
-
-T = TypeVar("T")
 
 
 class RedisHistory:
@@ -59,7 +50,6 @@ class RedisHistory:
         self,
         link: Link,
         tenant: str,
-        embedded: EmbeddedRedis | None = None,
         lease: float = LEASE,
         remember: float = DAY,
         lifetimes: Lifetimes = FOREVER,
@@ -67,12 +57,12 @@ class RedisHistory:
     ) -> None:
         self.tenant = tenant
         self._link = link
-        self._embedded = embedded
         self._pictures = PictureStore(link, tenant, lifetimes.pixels)
         self._loop = asyncio.get_running_loop()
-        self._store = Store(tenant, link, embedded, self._pictures, lease, remember, lifetimes)
+        self._store = Store(tenant, link, self._pictures, lease, remember, lifetimes)
         self._others: list[RedisHistory] = []  #: of other tenants, over the same connections
         self._sweeper = Sweeper(link, tenant, self.sweep, sweep_after)
+        self._sweeper.start()
 
     @classmethod
     async def open(
@@ -99,63 +89,22 @@ class RedisHistory:
         behind is first removed, seconds from now (``memory/sweeping.py``). Raises
         ``HistoryUnavailable`` when the server cannot be reached or refuses.
         """
-        embedded = None
-        if url is None:
-            if folder is None:
-                raise HistoryUnavailable(
-                    "conversations have no place: give a Redis address or a folder"
-                )
-            embedded = await EmbeddedRedis.aopen(folder, fsync=fsync)
-        try:
-            link = await Link.open(
-                embedded.url if embedded else url or "",
-                name=f"the Redis of {folder}" if embedded else "",
-                timeout=timeout,
-                connections=connections,
-            )
-        except BaseException:
-            if embedded is not None:
-                await embedded.aclose()
-            raise
-        history = cls(link, tenant, embedded, lease, remember, lifetimes, sweep_after)
-        history._sweeper.start()
-        return history
+        link = await Link.open(
+            url, folder=folder, fsync=fsync, timeout=timeout, connections=connections
+        )
+        return cls(link, tenant, lease, remember, lifetimes, sweep_after)
 
     def for_tenant(self, tenant: str) -> "RedisHistory":
         """Return another tenant's conversations, over the same connections. It is not closed:
         closing this one ends both."""
         store = self._store
-        other = RedisHistory(
-            self._link, tenant, self._embedded, store.lease, store.remember, store.lifetimes
-        )
-        other._sweeper.start()
+        other = RedisHistory(self._link, tenant, store.lease, store.remember, store.lifetimes)
         self._others.append(other)
         return other
 
-    def _key(self, conversation: str, part: str) -> str:
-        return self._store.key(conversation, part)
-
-    async def _read(self, work: Callable[[Redis], Awaitable[T]]) -> T:
-        return await self._store.read(work)
-
-    async def _write(self, work: Callable[[Redis], Awaitable[T]], limit: float | None = None) -> T:
-        return await self._store.write(work, limit)
-
     async def load(self, conversation: str, *, last: int | None = None) -> Conversation:
         """See ``History.load``. One round trip; no picture's bytes are read."""
-        loaded, whole = await self._load(conversation, last)
-        if not whole:  # forgotten between two of the replies, or truly missing: the second tells
-            loaded, _ = await self._load(conversation, last)
-        return loaded
-
-    async def _load(self, conversation: str, last: int | None) -> tuple[Conversation, bool]:
-        async def work(client: Any) -> list[Any]:
-            pipe = client.pipeline(transaction=False)
-            queue_load(pipe, self._store, conversation, last)
-            replies: list[Any] = await pipe.execute(raise_on_error=False)
-            return replies
-
-        return loaded(self._store, conversation, await self._read(work))
+        return await reads.load(self._store, conversation, last)
 
     async def save(
         self,
@@ -176,10 +125,10 @@ class RedisHistory:
         given = dict(blobs or {})
         saving = Saving(self._store, conversation, turn, pictures, given, follow, claim, once)
         saving.check()
-        stored, count = await self._write(saving.run)
+        stored, count = await self._link.write(saving.run)
         if self._store.lifetimes.trims(count):
             with contextlib.suppress(HistoryUnavailable):  # it was stored; the next one tries again
-                await self._write(lambda client: edits.trim(self._store, client, conversation))
+                await self._link.write(lambda client: edits.trim(self._store, client, conversation))
         return stored
 
     def claim(
@@ -227,7 +176,7 @@ class RedisHistory:
             before,
         )
         saving.check()
-        return await self._write(saving.complete)
+        return await self._link.write(saving.complete)
 
     def as_langchain(self, conversation: str, **options: Any) -> "RedisChatMessageHistory":
         """Return a conversation as LangChain's ``BaseChatMessageHistory``; it need not exist.
@@ -248,62 +197,26 @@ class RedisHistory:
         dropped: Sequence[int] = (),
     ) -> None:
         """See ``History.create``."""
-        records = [pack(turn.to_json()) for turn in turns]
-        refs = {picture.number: pack(picture.to_json()) for picture in pictures}
-        copy = copying.Copy(self._store, conversation, records, refs, pixels, tell, dropped=dropped)
-        await copy.run()
+        await copying.create(self._store, conversation, turns, pictures, pixels, tell, dropped)
 
     async def picture(self, conversation: str, number: int) -> bytes:
         """See ``History.picture``."""
-        key = self._key(conversation, "pictures")
-
-        async def work(client: Any) -> bytes | None:
-            record: bytes | None = await client.hget(key, str(number))
-            return record
-
-        record = await self._read(work)
-        if record is None:
-            await self._refuse_dropped(conversation, number)
-            raise HistoryDamaged(f"conversation {conversation!r} has no picture {number}")
-        ref = assembly.read_picture(record)
-        if ref is None:
-            raise HistoryDamaged(
-                f"the record of picture {number} of conversation {conversation!r} is damaged: "
-                "send the picture again"
-            )
-        return await self._pictures.read(ref)
+        return await reads.picture(self._store, conversation, number)
 
     async def save_caption(self, conversation: str, picture: PictureRef) -> bool:
         """See ``History.save_caption``."""
-        return await self._write(
+        return await self._link.write(
             lambda client: save_caption(self._store, client, conversation, picture)
         )
 
     async def drop(self, conversation: str, number: int) -> None:
         """See ``History.drop``."""
-
-        async def work(client: Any) -> bool:
-            return await drop(self._store, client, conversation, number)
-
-        # each picture takes a transaction of its own
-        if not await self._write(work, limit=30.0):
-            await self._refuse_dropped(conversation, number)
-            raise PictureNotFound(f"conversation {conversation!r} has no picture {number}")
-
-    async def _refuse_dropped(self, conversation: str, number: int) -> None:
-        """Raise ``PictureNotFound`` if the picture was dropped."""
-
-        async def work(client: Any) -> bytes:
-            found: bytes | None = await client.hget(self._key(conversation, "pictures"), "dropped")
-            return found or b""
-
-        if number in assembly.dropped({b"dropped": await self._read(work)}):
-            raise PictureNotFound(f"picture {number} of conversation {conversation!r} was dropped")
+        await dropping.drop(self._store, conversation, number)
 
     async def recaps(self, conversation: str) -> tuple[Recap, ...]:
         """See ``History.recaps``."""
-        return await self._read(
-            lambda client: summaries.read(client, self._key(conversation, "meta"))
+        return await self._link.read(
+            lambda client: summaries.read(client, self._store.key(conversation, "meta"))
         )
 
     async def save_recaps(
@@ -316,8 +229,10 @@ class RedisHistory:
         dropped: Sequence[int] = (),
     ) -> bool:
         """See ``History.save_recaps``."""
-        turns, meta, pictures = (self._key(conversation, p) for p in ("turns", "meta", "pictures"))
-        return await self._write(
+        turns, meta, pictures = (
+            self._store.key(conversation, p) for p in ("turns", "meta", "pictures")
+        )
+        return await self._link.write(
             lambda client: summaries.write(
                 client, (turns, meta, pictures), recaps, before, start, covered, dropped
             )
@@ -337,14 +252,7 @@ class RedisHistory:
 
     async def turn(self, conversation: str, id: str) -> Turn:
         """Return a turn by its id; ``TurnNotFound`` when there is none."""
-        key, since = (
-            self._key(conversation, "turns"),
-            self._store.since(self._store.lifetimes.turns),
-        )
-        _, found = await self._read(lambda client: find_turn(client, key, id))
-        if found is None or found.at < since:
-            raise edits.turn_not_found(conversation, id)
-        return found
+        return await reads.turn(self._store, conversation, id)
 
     async def rename(self, conversation: str, title: str) -> None:
         """See ``History.rename``."""
@@ -353,7 +261,7 @@ class RedisHistory:
     async def search(self, words: str, limit: int = 20, seconds: float = 5.0) -> SearchResult:
         """See ``History.search`` and ``memory/search.py``."""
         since = self._store.since(self._store.lifetimes.turns)
-        return await search(self._read, self.tenant, words, limit, seconds, since)
+        return await search(self._link.read, self.tenant, words, limit, seconds, since)
 
     async def forget(self, conversation: str) -> None:
         """See ``History.forget``."""
@@ -371,8 +279,6 @@ class RedisHistory:
         for history in (self, *self._others):
             await history._sweeper.aclose()
         await self._link.aclose()
-        if self._embedded is not None:
-            await self._embedded.aclose()
 
     async def __aenter__(self) -> "RedisHistory":
         return self

@@ -156,6 +156,13 @@ def socket_path(folder: Path) -> Path:
     return path
 
 
+def remove_socket(path: Path) -> None:
+    """Remove a socket that no server listens on, and its folder."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()
+
+
 def last_words(log: Path, since: int) -> str:
     """Return the last line that was logged after byte ``since``, without Redis' own prefix."""
     try:

@@ -3,25 +3,17 @@
 Knows nothing of turns.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
-
-from redis import exceptions as rx
-from redis.asyncio import Redis
+from typing import Any
 
 from memory.claims import DAY, LEASE
 from memory.client import Link
-from memory.embedded import EmbeddedRedis
-from memory.errors import HistoryUnavailable
 from memory.lifetimes import FOREVER, Lifetimes, write_caption
 from memory.messages import PictureRef
 from memory.pictures import PictureStore
 from memory.records import conversation_key, encode_name, index_key, pack
-
-T = TypeVar("T")
 
 #: What a conversation has on its slot; ``lease`` and ``keys`` are ``memory/lease.py``'s, and
 #: ``feedback`` is what a service keeps of its answers, so that it goes whenever they go
@@ -35,7 +27,6 @@ class Store:
 
     tenant: str
     link: Link
-    embedded: EmbeddedRedis | None
     pictures: PictureStore
     lease: float = LEASE
     remember: float = DAY
@@ -80,29 +71,3 @@ class Store:
     def since(self, lifetime: float | None) -> float:
         """Return the time (s) before which what has ``lifetime`` is past it."""
         return float("-inf") if lifetime is None else time.time() - lifetime
-
-    async def read(self, work: Callable[[Redis], Awaitable[T]]) -> T:
-        """Do ``work``, which may be done twice, once more if an embedded server had died."""
-        try:
-            return await self.write(work)
-        except HistoryUnavailable as error:
-            if self.embedded is None or not is_gone(error):
-                raise
-        return await self.link.run(work)
-
-    async def write(self, work: Callable[[Redis], Awaitable[T]], limit: float | None = None) -> T:
-        """Do ``work``. An embedded server that has died is started again for the next call."""
-        try:
-            return await self.link.run(work, limit)
-        except HistoryUnavailable as error:
-            if self.embedded is not None and is_gone(error):
-                await asyncio.to_thread(self.embedded.revive)
-            raise
-
-
-def is_gone(error: HistoryUnavailable) -> bool:
-    """Tell whether the connection failed, and not the login or what was asked."""
-    cause = error.__cause__
-    return isinstance(cause, rx.ConnectionError) and not isinstance(
-        cause, rx.AuthenticationError | rx.BusyLoadingError | rx.MaxConnectionsError
-    )

@@ -59,7 +59,7 @@ class Sweeper:
         """Sweep, and return how many pictures' bytes went; ``None`` when another process did within
         the hour, or when it failed."""
         try:
-            if not await self._link.run(self._claim):
+            if not await self._link.write(self._claim):
                 return None
             removed = await self._sweep()
         except HistoryError as error:

@@ -20,6 +20,7 @@ from bot.service.access.rights import Access
 from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 from retrievers.library import Library
+from retrievers.library_schema import FILE
 
 TOKEN = re.compile(r"^bf_[a-z0-9]{8}_[A-Za-z0-9_-]{43}$", re.MULTILINE)
 
@@ -135,9 +136,28 @@ def test_a_mistake_is_one_line_with_the_value_and_the_way_out(
     assert [key["name"] for key in json.loads(run(library, "list", "--json"))] == ["taken"]
 
 
-def test_a_folder_without_a_library_is_named_not_made(tmp_path: Path) -> None:
-    """A key would be lost in it."""
-    assert "no library here" in refused(tmp_path / "typo", "add", "phone")
+def test_on_a_fresh_machine_the_first_key_comes_before_the_library(tmp_path: Path) -> None:
+    """The folder is named, in case it was mistyped; a service that starts there lets the key in."""
+    fresh = tmp_path / "data" / "library"
+    printed = run(fresh, "add", "phone")
+    assert f"There is no library in {fresh} yet; `bifocal serve` makes it there." in printed
+    (token,) = TOKEN.findall(printed)
+    assert [key["name"] for key in json.loads(run(fresh, "list", "--json"))] == ["phone"]
+    assert not (fresh / FILE).exists()  # a key needs none
+    Library.open(fresh, create=True).close()  # as the service does
+    access = check(fresh, token)
+    assert access is not None
+    assert access.name == "phone"
+    assert "no library" not in run(fresh, "add", "desk").lower()
+
+
+def test_reading_keys_where_nothing_was_begun_names_the_folder_and_makes_nothing(
+    tmp_path: Path,
+) -> None:
+    for args in (["list"], ["list", "--json"], ["revoke", "phone"]):
+        said = refused(tmp_path / "typo", *args)
+        assert f"{tmp_path / 'typo'}: no library and no keys here" in said
+        assert "bifocal keys add NAME" in said
     assert not (tmp_path / "typo").exists()
 
 

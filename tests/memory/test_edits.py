@@ -280,7 +280,9 @@ async def test_a_removal_that_rests_on_what_has_changed_is_not_done(
 ) -> None:
     """A turn, a picture or a title that came meanwhile; as it stands now, it is done."""
     client: Any = history._link.client
-    keys = {part: history._key("c", part) for part in ("turns", "pictures", "meta", "captions")}
+    keys = {
+        part: history._store.key("c", part) for part in ("turns", "pictures", "meta", "captions")
+    }
     ref, blobs = make_picture(1)
     await history.save("c", make_turn("one", (1,)), (ref,), blobs)
 

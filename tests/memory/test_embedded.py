@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from memory.embedded import MARK, EmbeddedRedis
+from memory.embedded import EmbeddedRedis
 from memory.errors import HistoryUnavailable
+from memory.launching import MARK
 from memory.redis_server import alive, ask, find_server, server_version, socket_path
 from memory.repair import main, repair
 

@@ -196,14 +196,14 @@ async def test_a_deadline_that_passes_while_replies_are_read_poisons_nothing(
 ) -> None:
     url = f"redis://127.0.0.1:{start_server()}/0"
     link = await Link.open(url, timeout=5, connections=1)
-    await link.run(lambda client: client.mset({"a": "A" * 500_000, "b": "B"}))
+    await link.write(lambda client: client.mset({"a": "A" * 500_000, "b": "B"}))
     late = 0
     for step in range(60):
         try:
-            await link.run(lambda client: client.get("a"), limit=step * 2e-5)
+            await link.write(lambda client: client.get("a"), limit=step * 2e-5)
         except HistoryUnavailable:
             late += 1
-        assert await link.run(lambda client: client.get("b")) == b"B"
+        assert await link.write(lambda client: client.get("b")) == b"B"
     assert late > 0
     await link.aclose()
 

@@ -198,7 +198,7 @@ async def test_heavy_turns_are_read_a_few_at_a_time(history: RedisHistory) -> No
     replies: list[int] = []
 
     async def weighed(work: Callable[[Any], Any]) -> Any:
-        got = await history._read(work)
+        got = await history._link.read(work)
         if got and isinstance(got[0], list):
             replies.append(sum(len(record) for records in got for record in records))
         return got

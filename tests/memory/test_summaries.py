@@ -76,7 +76,7 @@ async def test_a_damaged_summary_is_said_to_be_one_and_the_turns_are_still_read(
         record = await client.hget(meta, FIELD)
         await client.hset(meta, FIELD, record.replace(b"38 m", b"83 m"))
 
-    await talked._link.run(damage)
+    await talked._link.write(damage)
     with pytest.raises(HistoryDamaged, match="summary of older turns"):
         await talked.recaps("c")
     assert len((await talked.load("c")).turns) == 6

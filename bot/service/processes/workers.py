@@ -5,6 +5,7 @@ processes cannot start ends, and says why; one that has started keeps its other 
 of them is tried again, after pauses that grow. Knows nothing of what is served.
 """
 
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -31,12 +32,39 @@ class Workers(Multiprocess):
     ) -> None:
         super().__init__(config, [bound])
         self._on_ready = on_ready
+        self._heard, self._tell = socket.socketpair()  #: a byte for each signal
+        for end in (self._heard, self._tell):
+            end.setblocking(False)
         self._grace = grace
         self.failed = False
         self._complete = False
         self._ready: set[int] = set()  #: places of those that answer
         self._pauses: dict[int, float] = {}  #: the last pause, by place
         self._again: dict[int, float] = {}  #: when to start again, by place
+
+    def run(self) -> None:
+        """Start the processes and look after them until a signal ends them all. A signal is heard
+        at once: the time that it takes is missing from their grace time."""
+        before = signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
+        try:
+            self.init_processes()
+            while not self.should_exit.is_set():
+                self._wait([])
+                self.handle_signals()
+                self.keep_subprocess_alive()
+            self.terminate_all()
+            self.join_all()
+        finally:
+            signal.set_wakeup_fd(before)
+            self._heard.close()
+            self._tell.close()
+
+    def _wait(self, others: list[Any]) -> list[Any]:
+        """Wait half a second for one of ``others`` or for a signal; return what has come."""
+        found = wait([self._heard, *others], timeout=0.5)
+        if self._heard in found:
+            self._heard.recv(4096)
+        return found
 
     def init_processes(self) -> None:
         """Start them, and then this process's own log, which takes a while."""
@@ -69,10 +97,10 @@ class Workers(Multiprocess):
         try:
             process.parent_conn.send(b"ping")
             while time.monotonic() < deadline:
-                found = wait([process.parent_conn, process.process.sentinel], timeout=0.5)
+                found = self._wait([process.parent_conn, process.process.sentinel])
                 if process.parent_conn in found:
                     return bool(process.parent_conn.recv())
-                if found:
+                if process.process.sentinel in found:
                     return None
                 if self.signal_queue:
                     return False  # first what the signal says

@@ -51,7 +51,7 @@ async def test_a_real_model_that_never_ends_is_cut_off_and_its_summary_has_all_t
     model = opened(endless, context_tokens=8192, max_tokens=4000)
     async with open_bot(history_turns=2) as bot:
         await talk(bot)
-        await bot.parts.history._link.run(
+        await bot.parts.history._link.write(
             lambda client: client.hdel(bot.parts.history._key("c", "meta"), "recaps")
         )
         write = writer(model, load_prompt("summarise"), 8192, 500)

@@ -29,6 +29,7 @@ from bot.service.http.openai_errors import PATHS
 from bot.service.processes.run import configured
 from bot.service.stores.shared_redis import SharedRedis
 
+WAIT = 240  #: seconds until a process that does not start is given up
 Serve = Callable[..., "AbstractAsyncContextManager[Served]"]
 
 
@@ -175,12 +176,14 @@ def run_service(demo_library: Path, tmp_path: Path) -> Callable[..., Any]:
                 *command, *options, stderr=out, env={**os.environ, **given, **environment}
             )
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(WAIT):
                 while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
                     assert process.returncode is None, log.read_text()
                     await asyncio.sleep(0.02)
-            async with httpx.AsyncClient(base_url=found[0], timeout=60, trust_env=False) as client:
-                async with asyncio.timeout(60):
+            async with httpx.AsyncClient(
+                base_url=found[0], timeout=WAIT, trust_env=False
+            ) as client:
+                async with asyncio.timeout(WAIT):
                     while not await _ready(client):  # noqa: ASYNC110 - another process
                         await asyncio.sleep(0.02)
                 yield Running(found[0], client, process, log)

@@ -1,8 +1,10 @@
 """SIGTERM drains: row 24. A few rounds in the ordinary run; fifty with ``BIFOCAL_FULL=1``."""
 
 import asyncio
+import io
 import os
 import random
+import re
 import socket
 import statistics
 import subprocess
@@ -12,9 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 ROUNDS = 50 if os.environ.get("BIFOCAL_FULL") else 4
 GRACE = 1  #: seconds
+UNDER_WAY = re.compile(r"^bifocal_turns_running(\{.*\})? [1-9]", re.MULTILINE)
 
 
 async def last_event(client: httpx.AsyncClient, body: dict[str, Any], begun: asyncio.Event) -> str:
@@ -46,7 +50,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(ROUNDS * 60)
+@pytest.mark.timeout(ROUNDS * 300)
 async def test_a_service_that_is_stopped_ends_every_stream_with_a_word_and_leaves_nothing_behind(
     run_service: Any, dribble: Any, demo_library: Path
 ) -> None:
@@ -76,7 +80,7 @@ async def test_a_service_that_is_stopped_ends_every_stream_with_a_word_and_leave
             idle, half = (socket.create_connection(("127.0.0.1", port)) for _ in range(2))
             with idle, half:
                 half.sendall(b"POST /v1/turns HTTP/1.1\r\nHost: loc")
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(240):
                     await asyncio.gather(*(event.wait() for event in begun[:3]))
                 brief = {"text": "Tell me briefly", "stream": True}
                 asked.append(
@@ -97,6 +101,33 @@ async def test_a_service_that_is_stopped_ends_every_stream_with_a_word_and_leave
     told = f"{ROUNDS} stops, {GRACE} s of grace: {min(spent):.2f} to {max(spent):.2f} s"
     told += f", median {statistics.median(spent):.2f} s\n"
     sys.stdout.write(told)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_picture_that_is_being_read_does_not_hold_up_the_end(
+    run_service: Any, workers: str
+) -> None:
+    """Its writing takes a minute to read, in a thread that cannot be stopped."""
+    page = Image.new("RGB", (3800, 3000), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=26)
+    for y in range(0, page.height, 34):
+        words = " ".join(f"word{(y * 7 + n) % 997}" for n in range(42))
+        draw.text((5, y), words, fill="black", font=font)
+    page.save(held := io.BytesIO(), "PNG")
+    files = {"pictures": ("page.png", held.getvalue(), "image/png")}
+    async with run_service("--workers", workers, BIFOCAL_SERVE_GRACE_SECONDS=str(GRACE)) as running:
+        asking = asyncio.create_task(
+            running.client.post("/v1/turns", data={"text": "What is this?"}, files=files)
+        )
+        async with asyncio.timeout(240):
+            while not UNDER_WAY.search(  # noqa: ASYNC110 - another process
+                (await running.client.get("/metrics")).text
+            ):
+                await asyncio.sleep(0.02)
+        spent = await running.stop()
+        assert (await asking).status_code == 503
+        assert running.process.returncode == 0, running.log.read_text()
+    assert spent < 30  # against waiting for the thread
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
