@@ -29,7 +29,9 @@ from memory.errors import (
     HistoryDamaged,
     HistoryUnavailable,
     PictureNotFound,
+    TurnNotFound,
 )
+from memory.feedback import Feedback, Said
 from memory.found import SearchResult
 from memory.history import Follow, Pixels
 from memory.lease import Lease
@@ -71,6 +73,7 @@ class RedisHistory:
         self._pictures = PictureStore(link, tenant, lifetimes.pixels)
         self._loop = asyncio.get_running_loop()
         self._store = Store(tenant, link, embedded, self._pictures, lease, remember, lifetimes)
+        self._feedback = Feedback(self._store, lifetimes.turns)
         self._others: list[RedisHistory] = []  #: of other tenants, over the same connections
         self._sweeper = Sweeper(link, tenant, self.sweep, sweep_after)
 
@@ -198,6 +201,7 @@ class RedisHistory:
     async def delete_turn(self, conversation: str, turn: str) -> None:
         """See ``History.delete_turn``."""
         await edits.delete_turn(self._store, conversation, turn)
+        await self._feedback.forget(self.tenant, conversation, turn)
 
     async def fork(self, conversation: str, name: str, *, turn: str | None = None) -> int:
         """See ``History.fork``."""
@@ -336,7 +340,7 @@ class RedisHistory:
         return await listing.title(self._store, conversation)
 
     async def turn(self, conversation: str, id: str) -> Turn:
-        """Return a turn by its id; ``TurnNotFound`` when there is none."""
+        """See ``History.turn``."""
         key, since = (
             self._key(conversation, "turns"),
             self._store.since(self._store.lifetimes.turns),
@@ -345,6 +349,16 @@ class RedisHistory:
         if found is None or found.at < since:
             raise edits.turn_not_found(conversation, id)
         return found
+
+    async def give_feedback(self, said: Said) -> None:
+        """See ``History.give_feedback``."""
+        await self.turn(said.conversation, said.turn)
+        await self._feedback.save(self.tenant, said)
+        try:
+            await self.turn(said.conversation, said.turn)
+        except TurnNotFound:  # it was deleted meanwhile
+            await self._feedback.forget(self.tenant, said.conversation, said.turn)
+            raise
 
     async def rename(self, conversation: str, title: str) -> None:
         """See ``History.rename``."""

@@ -2,8 +2,8 @@
 
 A channel gives an :class:`Incoming` and a :class:`Draft`, and :func:`answer` does the rest: the
 first words at once (unless the answer is whole by then), then an edit at most each ``draft.every``
-seconds, the whole answer at the end; it waits where a conversation or the model is busy, and says
-an error in one line. Knows nothing of any channel.
+seconds, the whole answer at the end; it waits where a conversation or the model is busy, or a
+served bot away, and says an error in one line. Knows nothing of any channel.
 """
 
 import asyncio
@@ -15,13 +15,15 @@ from typing import Protocol
 from bot.channels.backend import Backend
 from bot.channels.final import Drawn, Final, Footnote, final_of
 from bot.channels.harmless import harmless, one_line
+from bot.channels.outage import Outage, is_away
 from bot.channels.splitting import split
-from bot.errors import KNOWN_ERRORS
+from bot.errors import KNOWN_ERRORS, ServiceError
 from bot.events import Answer, Done, Event, Token
 from bot.sent import SentPicture
 from bot.service import logs
 from bot.service.problems import problem_of
 from memory.errors import HistoryUnavailable
+from retrievers.errors import LibraryNotFound
 
 __all__ = [
     "Channel",
@@ -46,7 +48,11 @@ _LINES = {
     "model-failed": "The model did not answer. Ask again, or tell whoever runs this.",
     "internal": "Something went wrong here. Ask again, or tell whoever runs this.",
     "not-found": "This is no longer there.",
+    "rate-limited": "More was asked than this bot may answer. Ask again later.",
+    "unauthorized": "The service does not take this bot's key (BIFOCAL_KEY): tell whoever runs it.",
 }
+_AWAY = "The service that answers cannot be reached."
+AWAY = f"{_AWAY} Your question is kept, and answered here when it is back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,9 @@ class Draft(Protocol):
     async def show(self, parts: Sequence[str]) -> None:
         """Show the text so far, harmless and split; the answer goes on."""
 
+    async def wait(self, line: str) -> None:
+        """Say in one harmless line, in place of what was shown, that the answer comes later."""
+
     async def finish(self, final: Final) -> None:
         """Show the whole answer, in place of what was shown."""
 
@@ -104,7 +113,7 @@ async def answer(
 
     Whatever the draft raises is raised, when the turn has ended. ``patience`` is how long, in
     seconds, a busy conversation or model is waited for; ``places`` (``Worker.places``) is entered
-    while the turn runs, not while its answer is shown.
+    while the turn runs, not while it waits or its answer is shown.
     """
     unread = [f"{one_line(name, 80)} cannot be read here" for name in message.unsupported[:20]]
     if not message.text.strip() and not message.pictures and not message.again:
@@ -113,8 +122,7 @@ async def answer(
     writer = _Writer(draft)
     writing = asyncio.create_task(writer.run())
     try:
-        async with places or nullcontext():
-            done = await _patiently(backend, message, writer, patience)
+        done = await _patiently(backend, message, writer, places or nullcontext(), patience)
     except KNOWN_ERRORS as error:
         _log(error)
         await writer.end(writing)
@@ -133,9 +141,18 @@ async def answer(
 
 def line_of(error: BaseException) -> str:
     """Return what people in a channel are told of an error: one line, without secrets or paths."""
+    if is_away(error):
+        return f"{_AWAY} Ask again in a minute."
+    if isinstance(error, LibraryNotFound):
+        told = f"{_sentence(str(error))}; the setting libraries names it for this place."
+        return one_line(told, 300)
     problem = problem_of(error)
-    said = problem.detail[:1].upper() + problem.detail[1:]
-    return one_line(_LINES.get(problem.kind, said), 300)
+    kind = error.kind if isinstance(error, ServiceError) else problem.kind
+    return one_line(_LINES.get(kind) or _sentence(problem.detail), 300)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _log(error: BaseException) -> None:
@@ -144,15 +161,27 @@ def _log(error: BaseException) -> None:
 
 
 async def _patiently(
-    backend: Backend, message: Incoming, writer: "_Writer", patience: float
+    backend: Backend,
+    message: Incoming,
+    writer: "_Writer",
+    places: AbstractAsyncContextManager[object],
+    patience: float,
 ) -> Answer:
-    """Run the turn; once more, while there is patience, where something says when to try again."""
+    """Run the turn; once more, while there is patience, where something says when to try again, or
+    where the service is away."""
     clock = asyncio.get_running_loop().time
-    until = clock() + patience
+    until, outage = clock() + patience, Outage()
     while True:
         try:
-            return await _run(_turn(backend, message), writer)
+            async with places:
+                return await _run(_turn(backend, message), writer)
         except KNOWN_ERRORS as error:
+            if is_away(error):
+                await writer.wait(AWAY)
+                if not await outage.wait():
+                    raise
+                until = clock() + patience
+                continue
             wait = _retry_after(error)
             if wait is None or clock() + wait > until:
                 raise
@@ -201,13 +230,22 @@ class _Writer:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self.text = ""
+        self.text, self._waits = "", False
         self._more, self._ended = asyncio.Event(), asyncio.Event()
+        self._writing = asyncio.Lock()
 
     def add(self, text: str) -> None:
         """Append to the text."""
         self.text += text
+        self._waits = False
         self._more.set()
+
+    async def wait(self, line: str) -> None:
+        """Say that the answer comes later, unless that is what is shown."""
+        async with self._writing:
+            if not self._waits:
+                self.text, self._waits = "", True
+                await self._draft.wait(line)
 
     async def run(self) -> None:
         """Show the text whenever there is more of it, until the end."""
@@ -220,7 +258,8 @@ class _Writer:
                 return
             self._more.clear()
             if parts := split(harmless(self.text), self._draft.limit):
-                await self._draft.show(parts)
+                async with self._writing:
+                    await self._draft.show(parts)
                 await asyncio.sleep(self._draft.every)
 
     async def end(self, writing: "asyncio.Task[None]") -> None:

@@ -19,6 +19,7 @@ from bot.channels.discord_events import Attached, Happened, known_as, last_of
 from bot.channels.discord_files import Files
 from bot.channels.discord_views import buttons
 from bot.channels.inbox import Inbox, Taken
+from bot.channels.outage import when_there
 from bot.channels.settings import DiscordSettings
 from bot.channels.working import TRIES, Turns
 from bot.errors import KNOWN_ERRORS
@@ -185,7 +186,7 @@ class Answers:
         place, texts, extras = await self._messages(happened.conversation, turn)
         backend = await self._libraries.of(*happened.places)
         with contextlib.suppress(TurnNotFound, ConversationNotFound):
-            await backend.delete_turn(happened.conversation, turn)
+            await when_there(lambda: backend.delete_turn(happened.conversation, turn))
         if place is not None:
             post = ChannelPost(self._client.get_partial_messageable(place), None)
             for id in (*texts, *extras):

@@ -87,6 +87,10 @@ class SlackDraft:
         if settled:
             await self._write(len(whole), settled)
 
+    async def wait(self, text: str) -> None:
+        """See ``Draft``."""
+        await self.fail(text)
+
     async def finish(self, final: Final) -> None:
         """See ``Draft``."""
         parts = [silent(part) for part in final.parts]
@@ -110,6 +114,7 @@ class SlackDraft:
         first = self._written[0]
         await self._end(first)
         await self._edit(first, line(text))
+        first.text = text
         await self._drop_from(1)
 
     # --- one message --------------------------------------------------------------------------
@@ -304,6 +309,10 @@ class CommandDraft:
 
     async def show(self, parts: Sequence[str]) -> None:
         """Show nothing yet: such an address takes five messages."""
+
+    async def wait(self, text: str) -> None:
+        """See ``Draft``."""
+        await self._send(line(text))
 
     async def finish(self, final: Final) -> None:
         """See ``Draft``. Nobody but the asker may see it, and files have no such thing."""

@@ -17,6 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.channels.backend import Backend, Libraries
 from bot.channels.delivery import Incoming, answer, line_of
 from bot.channels.inbox import Inbox, Taken
+from bot.channels.outage import when_there
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
 from bot.channels.slack_draft import CommandDraft, Place, SlackDraft, Waiting, clear_away, delete
 from bot.channels.slack_events import Note, files_of, mentioned, words
@@ -26,7 +27,6 @@ from bot.channels.working import TRIES, Turns
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer
 from memory.errors import HistoryUnavailable, TurnNotFound
-from retrievers.errors import LibraryError
 
 MOST_NAMES = 5  #: people named in a message whose names are looked up
 MOST_PEOPLE = 10_000  #: whose names are kept
@@ -95,7 +95,7 @@ class SlackWork:
             if taken.tries < TRIES and isinstance(error, HistoryUnavailable):
                 raise
             if not isinstance(error, NotYet):
-                await self._draft(note, taken).fail(_told(error))
+                await self._draft(note, taken).fail(line_of(error))
 
     # --- questions ----------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class SlackWork:
         if not turn.startswith(FAILED):
             backend = await self._backend(note)
             with contextlib.suppress(TurnNotFound):  # it is gone already
-                await backend.delete_turn(note.conversation, turn)
+                await when_there(lambda: backend.delete_turn(note.conversation, turn))
         await self._drop(note, shown, files)
         await self.turns.drop(note.conversation, note.id)
 
@@ -259,7 +259,7 @@ class SlackWork:
                 return
             root = _noted(taken).get("root") or await self._begin_thread(note)
         except KNOWN_ERRORS as error:
-            await alone.fail(_told(error))
+            await alone.fail(line_of(error))
             return
         except SlackApiError as error:
             if error.response.get("error") not in _NOT_IN:
@@ -277,12 +277,6 @@ class SlackWork:
             channel=note.channel, text=f"<@{note.user}> asks: {escaped(note.text)}", **QUIET
         )
         return str(said["ts"])
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, LibraryError):
-        return "The library for this place (setting slack.libraries) cannot be opened."
-    return line_of(error)
 
 
 def _place(note: Note) -> Place:

@@ -46,19 +46,19 @@ class WebhookDraft:
         """Post the text so far."""
         if self._channel.settings.drafts and not self._message.wait:
             with contextlib.suppress(httpx.HTTPError):  # the whole answer is still to come
-                await self._channel.post(self._as("draft", parts=parts), ())
+                await self._channel.post(self._message.reply("draft", parts=parts), ())
+
+    async def wait(self, line: str) -> None:
+        """Post the line, as a text so far."""
+        await self.show([line])
 
     async def finish(self, final: Final) -> None:
         """Keep the whole answer."""
-        self.told = self._as("answer", **told_of(final))
+        self.told = self._message.reply("answer", **told_of(final))
 
     async def fail(self, line: str) -> None:
         """Keep why there is no answer."""
-        self.told = self._as("failed", reason=line)
-
-    def _as(self, type: str, **of: Any) -> dict[str, Any]:
-        asked = self._message
-        return {"type": type, "id": asked.id, "conversation": asked.conversation, **of}
+        self.told = self._message.reply("failed", reason=line)
 
 
 class Webhook:

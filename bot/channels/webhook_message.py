@@ -51,6 +51,10 @@ class Message(BaseModel):
             for one in self.pictures
         ]
 
+    def reply(self, type: str, **of: Any) -> dict[str, Any]:
+        """Return what is told of this message."""
+        return {"type": type, "id": self.id, "conversation": self.conversation, **of}
+
 
 def told_of(final: Final) -> dict[str, Any]:
     """Return what is told of a whole answer."""

@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,10 +23,11 @@ from bot.remote.pictures import upload
 from bot.remote.problems import Meaning
 from bot.remote.wire import Wire, segment
 from bot.sent import SentPicture
-from memory.errors import TurnNotFound, TurnOvertaken
+from memory.errors import TurnOvertaken
+from memory.feedback import Rating, Said
 from memory.found import SearchResult
 from memory.messages import Conversation, Summary
-from retrievers.errors import LibraryError, PictureRefused
+from retrievers.errors import LibraryNotFound, PictureRefused
 from retrievers.imaging import PictureLike
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ class AsyncRemoteChatBot:
             "resumable": True,
         }
         headers = {"Idempotency-Key": _header(idempotency_key or uuid.uuid4().hex)}
-        meaning = Meaning(absent=LibraryError, conflict=TurnOvertaken, turn=True)
+        meaning = Meaning(absent=self._absent, conflict=TurnOvertaken, turn=True)
         async with aclosing(self._read("POST", "/v1/turns", meaning, asked, headers)) as events:
             async for event in events:
                 yield event
@@ -146,12 +148,8 @@ class AsyncRemoteChatBot:
         _check_no_callbacks(callbacks)
         if turn is None:
             turn = await talks.last_turn(self._wire, conversation)
-        meaning = Meaning(
-            absent=lambda said: _absent_turn(said, conversation, turn),
-            conflict=TurnOvertaken,
-            turn=True,
-        )
-        address = f"/v1/conversations/{segment(conversation)}/turns/{segment(turn)}"
+        meaning = replace(talks.of_turn(conversation, turn), conflict=TurnOvertaken, turn=True)
+        address = talks.turn_at(conversation, turn)
         asked: dict[str, Any] = {"library": self.library, "stream": True}
         if text is None:
             flow = self._read("POST", f"{address}/regenerate", meaning, asked, {})
@@ -192,6 +190,11 @@ class AsyncRemoteChatBot:
             headers={"Content-Type": "application/json", **headers},
         )
 
+    def _absent(self, said: str) -> Exception:
+        if "library" in said:
+            return LibraryNotFound(f"there is no library {self.library!r} that this key may read")
+        return PictureRefused(said)  # an upload that was kept for too short
+
     def _media(self, answer: Answer) -> Media:
         """Return how a cited picture is fetched, from any thread and without the event loop."""
 
@@ -208,13 +211,32 @@ class AsyncRemoteChatBot:
             raise PictureRefused(f"citation [{citation.mark}] of {citation.source} has no picture")
         return f"/v1/libraries/{segment(self.library)}/media/{segment(citation.media)}", Meaning()
 
+    # the service
+
+    async def libraries(self) -> list[str]:
+        """Return the names of the libraries that the key may read."""
+        return await talks.libraries(self._wire)
+
     # conversations
 
     async def delete_turn(self, conversation: str, turn: str) -> None:
         """Remove a turn by its id; ``TurnNotFound`` when there is none."""
-        address = f"/v1/conversations/{segment(conversation)}/turns/{segment(turn)}"
-        absent = Meaning(absent=lambda said: _absent_turn(said, conversation, turn))
-        await self._wire.data("DELETE", address, absent)
+        address = talks.turn_at(conversation, turn)
+        await self._wire.data("DELETE", address, talks.of_turn(conversation, turn))
+
+    async def stored_answer(self, conversation: str, turn: str | None = None) -> Answer:
+        """Return the answer of a stored turn. See :meth:`bot.AsyncChatBot.stored_answer`."""
+        if turn is None:
+            turn = await talks.last_turn(self._wire, conversation)
+        answer = await talks.stored_answer(self._wire, conversation, turn, self.library)
+        return replace(answer, media=self._media(answer))
+
+    async def give_feedback(
+        self, conversation: str, turn: str, rating: Rating, *, comment: str = "", sender: str = ""
+    ) -> None:
+        """Tell the service what an answer is worth. See :meth:`bot.AsyncChatBot.give_feedback`."""
+        said = Said(conversation, turn, rating, comment, sender)
+        await talks.give_feedback(self._wire, said)
 
     async def fork(
         self, conversation: str, name: str | None = None, *, turn: str | None = None
@@ -225,8 +247,8 @@ class AsyncRemoteChatBot:
     async def conversation(self, name: str) -> Conversation:
         """Return a conversation; empty when there is none of that name.
 
-        Its turns have citations and no ledger; of more than 5,000 turns it has the last ones, and
-        says so.
+        Its turns have citations and no ledger, which :meth:`stored_answer` has; of more than 5,000
+        turns it has the last ones, and says so.
         """
         return await talks.read(self._wire, name)
 
@@ -342,9 +364,3 @@ def _header(key: str) -> str:
     if re.fullmatch(r"[\x21-\x7e]{1,255}", key):
         return key
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _absent_turn(said: str, conversation: str, turn: str | None) -> Exception:
-    if "library" in said:
-        return LibraryError(said)
-    return TurnNotFound(f"conversation {conversation!r} has no turn {turn!r} that this key can see")

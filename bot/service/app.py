@@ -8,7 +8,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``limiter``    rates and budgets of keys; None likewise bot/service/limiting.py
 - ``admission``  the bounded queue before the turns       bot/service/admission.py
 - ``uploads``    pictures sent before their turns         bot/service/uploads.py
-- ``feedback``   what was said of answers                 bot/service/feedback_store.py
+- ``feedback``   what was said of answers                 memory/feedback.py
 - ``jobs``       the taking in of uploaded files        bot/service/jobs.py
 - ``drawing``    how many pictures are drawn at once
 - ``webhook``    the webhook, if it is set              bot/channels/webhook.py
@@ -55,7 +55,6 @@ from bot.service.bodies import of_validation
 from bot.service.bots import Bots
 from bot.service.conversation_schema import AgainAsked, EditAsked, ForkAsked, RenameAsked
 from bot.service.feedback import FeedbackGiven
-from bot.service.feedback_store import Feedback
 from bot.service.fetching import PictureFetcher
 from bot.service.jobs import Jobs
 from bot.service.keys import KeyStore
@@ -74,6 +73,7 @@ from bot.service.streams import ClientGone
 from bot.service.traces import Traces
 from bot.service.uploads import Uploads
 from bot.settings import Settings
+from memory.feedback import Feedback
 
 ROUTERS = (
     conversation_files.router,

@@ -23,7 +23,6 @@ from bot.service.conversation_schema import (
     RenameAsked,
     SearchOut,
 )
-from bot.service.feedback_store import Feedback
 from bot.service.names import Names
 from bot.service.pictures import PICTURE, picture_response
 from bot.service.problems import Problem, invalid, not_found
@@ -34,6 +33,7 @@ from bot.service.segments import SegmentRoute, segment
 from bot.service.served_bot import ServedBot, shown_turn
 from bot.service.turns import PROBLEMS
 from memory.errors import HistoryError
+from memory.feedback import Feedback
 from memory.messages import Conversation, PictureRef, Turn
 from memory.redis_history import RedisHistory
 

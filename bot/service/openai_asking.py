@@ -17,7 +17,7 @@ from bot.errors import BifocalError, TurnError
 from bot.events import Event
 from bot.notes import quote
 from bot.service.access import Access
-from bot.service.bots import DEFAULT, Bots, LibraryNotFound
+from bot.service.bots import DEFAULT, Bots
 from bot.service.given_history import GivenHistory, GivenTurn
 from bot.service.openai_answers import without_footnotes
 from bot.service.openai_messages import Address, Asked, MessageRefused, Said, read_messages
@@ -25,7 +25,7 @@ from bot.service.openai_schema import ChatCompletionRequest
 from bot.service.problems import Problem, invalid
 from bot.turn_state import Parts
 from prompts import Prompt, load_prompt
-from retrievers.errors import PictureRefused
+from retrievers.errors import LibraryNotFound, PictureRefused
 
 ALIAS = "bifocal"  #: the model that is the default library
 FETCHING = 30.0  #: seconds for all pictures of a request that are fetched

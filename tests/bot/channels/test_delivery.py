@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bot import AsyncChatBot
 from bot.channels.backend import Backend, Libraries
 from bot.channels.delivery import Final, Incoming, answer, line_of
-from bot.channels.final import evidence_lines, stored_answer
+from bot.channels.final import why_lines
 from bot.channels.harmless import harmless, one_line
 from bot.errors import ModelBusy, ModelError, TurnError
 from bot.events import Answer, Done, Event, Token
@@ -34,6 +34,7 @@ class Written:
         self.every = every
         self.shown: list[list[str]] = []
         self.at: list[float] = []
+        self.waits: list[str] = []
         self.final: Final | None = None
         self.failed = ""
         self.seen = asyncio.Event()
@@ -43,6 +44,10 @@ class Written:
         self.shown.append(list(parts))
         self.at.append(asyncio.get_running_loop().time())
         self.seen.set()
+
+    async def wait(self, line: str) -> None:
+        """Keep the line."""
+        self.waits.append(line)
 
     async def finish(self, final: Final) -> None:
         """Keep the whole answer."""
@@ -97,11 +102,11 @@ async def test_a_real_turn_is_shown_with_footnotes_and_the_picture_it_cites(
         await answer(backend, Incoming("c1", text="What is this?", pictures=[picture]), shown)
         assert shown.final is not None
         assert shown.final.pictures
-        stored = await stored_answer(backend, "c1", done.turn)
+        stored = await backend.stored_answer("c1", done.turn)
         assert stored.text == done.text
-        assert any("cited" in line for line in evidence_lines(stored))
+        assert any("cited" in line for line in why_lines(stored))
         with pytest.raises(TurnNotFound):
-            await stored_answer(backend, "c1", "none")
+            await backend.stored_answer("c1", "none")
 
 
 async def test_edits_are_no_faster_than_the_channel_allows_and_the_last_is_whole(

@@ -122,7 +122,7 @@ async def test_a_key_that_is_not_taken_is_said_and_is_in_no_log_and_no_error(
         serve(serve={"keys": "on"}) as served,
         AsyncRemoteChatBot(served.url, SECRET) as bot,
     ):
-        with pytest.raises(ServiceError, match="give an API key") as caught:
+        with pytest.raises(ServiceError, match="does not take the key") as caught:
             await bot.ask(TALL)
         assert (caught.value.status, caught.value.kind) == (401, "unauthorized")
     async with AsyncRemoteChatBot("http://127.0.0.1:9", SECRET) as bot:

@@ -28,10 +28,10 @@ from bot import AsyncChatBot, Settings
 from bot.channels.slack import SlackChannel
 from bot.channels.working import Worker
 from bot.service.app import create_app
-from bot.service.bots import LibraryNotFound
 from bot.service.run import configured
 from bot.service.shared_redis import SharedRedis
 from memory.redis_server import find_server
+from retrievers.errors import LibraryNotFound
 
 if TYPE_CHECKING:
     from slack_double import SlackDouble
