@@ -63,11 +63,12 @@ class ServiceError(BifocalError):
 
     @property
     def away(self) -> bool:
-        """Whether the service could not be reached, is being restarted, or lost the turn so."""
+        """Whether the service could not be reached, is being restarted, or has lost a turn that
+        was under way."""
         if self.status in (502, 503, 504) and not self.kind:  # a proxy before it says so
             return True
         unreached = not (self.status or self.kind) and self.retry_after is not None
-        return unreached or self.kind in ("stopping", "gone")
+        return unreached or self.kind in ("stopping", "ended", "gone")
 
 
 class TurnError(BifocalError):

@@ -146,9 +146,10 @@ def line_of(error: BaseException) -> str:
     if isinstance(error, LibraryNotFound):
         told = f"{_sentence(str(error))}; the setting libraries names it for this place."
         return one_line(told, 300)
+    if isinstance(error, ServiceError):
+        return _LINES.get(error.kind, _LINES["internal"])
     problem = problem_of(error)
-    kind = error.kind if isinstance(error, ServiceError) else problem.kind
-    return one_line(_LINES.get(kind) or _sentence(problem.detail), 300)
+    return one_line(_LINES.get(problem.kind) or _sentence(problem.detail), 300)
 
 
 def _sentence(text: str) -> str:

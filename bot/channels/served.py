@@ -42,7 +42,7 @@ async def _look(bot: AsyncRemoteChatBot, names: list[str]) -> None:
         there = await bot.libraries()
     except ServiceError as error:
         if error.kind == "unauthorized":
-            raise SettingsError(f"{error}, to be set as BIFOCAL_KEY") from None
+            raise SettingsError(str(error)) from None
         if not is_away(error):
             raise
         logs.tell("the service cannot be reached yet; questions wait for it", level="warning")

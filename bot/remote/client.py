@@ -1,19 +1,17 @@
-"""``RemoteChatBot``: a served bot, with the methods, events and errors of one in this process.
+"""``AsyncRemoteChatBot``: a served bot, with the methods, events and errors of one in this process.
 
-:class:`AsyncRemoteChatBot` does the work; :class:`RemoteChatBot` is the same for ordinary code (see
-:mod:`bot.blocking`). Knows nothing of how answers come about.
+Knows nothing of how answers come about.
 """
 
 import hashlib
 import re
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bot.blocking import BlockingBot
 from bot.edits import Callbacks, answer_in
 from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Event
@@ -311,45 +309,6 @@ class AsyncRemoteChatBot:
         if prune:
             raise BifocalError("prune looks at folders of this machine; a service has its own")
         return await ingest(self._wire, self.library, paths, on_event or (lambda event: None))
-
-
-class RemoteChatBot(BlockingBot):
-    """A bot behind a service: ``bot = RemoteChatBot("https://…", key)``, then as :class:`ChatBot`.
-
-    Close it, or use it in a ``with`` statement. Takes and raises what :class:`AsyncRemoteChatBot`
-    does.
-    """
-
-    _bot: AsyncRemoteChatBot
-
-    def __init__(
-        self,
-        url: str,
-        key: str = "",
-        *,
-        library: str = "default",
-        timeout: float = SECONDS,
-        allow_http: bool = False,
-    ) -> None:
-        from anyio.from_thread import start_blocking_portal
-
-        bot = AsyncRemoteChatBot(url, key, library=library, timeout=timeout, allow_http=allow_http)
-        closing = ExitStack()
-        portal = closing.enter_context(start_blocking_portal())
-        closing.callback(portal.call, bot.aclose)
-        super().__init__(bot, portal, closing)
-
-    def __repr__(self) -> str:
-        return f"Remote{repr(self._bot).removeprefix('AsyncRemote')}"
-
-    def ingest(
-        self,
-        *paths: str | Path,
-        prune: bool = False,
-        on_event: "Callable[[IngestEvent], None] | None" = None,
-    ) -> "Report":
-        """Upload files into the library. See :meth:`AsyncRemoteChatBot.ingest`."""
-        return self._run(lambda: self._bot.ingest(*paths, prune=prune, on_event=on_event))
 
 
 def _check_no_callbacks(callbacks: Callbacks) -> None:

@@ -179,12 +179,10 @@ class Wire:
     def _error(self, told: Told, meaning: Meaning) -> Exception:
         if told.kind != "unauthorized":
             return meaning.error(told)
-        if "Authorization" in self._options["headers"]:
-            said = "it does not take the key that it was given"
-        else:
-            said = "it asks for a key, and was given none"
-        said = f"service {self.url}: {said}; on its machine `bifocal keys add` makes one"
-        return ServiceError(said, status=told.status, kind=told.kind)
+        given = "Authorization" in self._options["headers"]
+        said = "does not take this API key" if given else "asks for an API key"
+        way = "set BIFOCAL_KEY (in Python key=) to one that `bifocal keys add` made there"
+        return ServiceError(f"service {self.url} {said}; {way}", status=told.status, kind=told.kind)
 
     def unreachable(self, error: Broken) -> ServiceError:
         """Return what is told when a service does not answer, or not to the end."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bot import AsyncChatBot
 from bot.channels.backend import Backend, Libraries
-from bot.channels.delivery import Final, Incoming, answer, line_of
+from bot.channels.delivery import AWAY, Final, Incoming, answer, line_of
 from bot.channels.final import why_lines
 from bot.channels.harmless import harmless, one_line
-from bot.errors import ModelBusy, ModelError, TurnError
+from bot.errors import ModelBusy, ModelError, ServiceError, TurnError
 from bot.events import Answer, Done, Event, Token
 from bot.sent import SentPicture
 from memory.errors import HistoryUnavailable, TurnInFlight, TurnNotFound
@@ -35,6 +35,7 @@ class Written:
         self.shown: list[list[str]] = []
         self.at: list[float] = []
         self.waits: list[str] = []
+        self.waiting = asyncio.Event()
         self.final: Final | None = None
         self.failed = ""
         self.seen = asyncio.Event()
@@ -48,6 +49,7 @@ class Written:
     async def wait(self, line: str) -> None:
         """Keep the line."""
         self.waits.append(line)
+        self.waiting.set()
 
     async def finish(self, final: Final) -> None:
         """Keep the whole answer."""
@@ -137,6 +139,26 @@ async def test_what_is_busy_is_waited_for_and_said_when_it_does_not_end(open_bot
         draft = Written()
         assert await answer(Told(bot, busy), Incoming("c", text="?"), draft, patience=0) is None
         assert draft.failed == "There is too much to do at the moment. Ask again in a minute."
+
+
+async def test_a_service_that_is_away_is_waited_for_however_long_and_said_once(
+    open_bot: Any,
+) -> None:
+    away = ServiceError("service http://x: it cannot be reached", retry_after=1.0)
+    async with open_bot(model_name="extractive") as bot:
+        told, draft = Told(bot, away, away, ["Aye."]), Written()
+        places = asyncio.Semaphore(1)
+        asked = Incoming("c", text="?")
+        running = asyncio.create_task(answer(told, asked, draft, places=places, patience=0))
+        async with asyncio.timeout(60):
+            await draft.waiting.wait()
+            async with places:  # whoever waits takes nobody's place
+                pass
+            assert await running is not None
+        assert told.begun == 3
+        assert draft.waits == [AWAY]
+        assert draft.final is not None
+        assert draft.final.text == "Aye."
 
 
 async def test_an_error_is_one_line_without_paths_secrets_or_links(open_bot: Any) -> None:
