@@ -92,6 +92,8 @@ class Service:
     """``bifocal serve`` over a library, in a process of its own. Started again it has the same
     address."""
 
+    _command: tuple[str, ...] = ("-m", "bot", "serve", "--port")
+
     def __init__(self, library: Path, folder: Path, **environment: str) -> None:
         self.library, self._folder, self._given = library, folder, environment
         self._process: asyncio.subprocess.Process | None = None
@@ -101,13 +103,16 @@ class Service:
     async def start(self, **environment: str) -> None:
         """Start it, and wait until it is ready."""
         log = self._folder / f"log-{uuid.uuid4().hex}"
-        command = [sys.executable, "-m", "bot", "serve", "--port", self._port]
-        given = {"BIFOCAL_MODEL": "extractive", "NO_PROXY": "127.0.0.1", **self._given}
+        given = {
+            "BIFOCAL_MODEL": "extractive",
+            "BIFOCAL_LIBRARY": str(self.library),
+            "NO_PROXY": "127.0.0.1",
+        }
         with log.open("wb") as out:
             self._process = await asyncio.create_subprocess_exec(
-                *(*command, "-l", str(self.library)),
+                *(sys.executable, *self._command, self._port),
                 stderr=out,
-                env={**os.environ, **given, **environment},
+                env={**os.environ, **given, **self._given, **environment},
             )
         async with asyncio.timeout(120):
             while not (found := re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())):
@@ -159,6 +164,7 @@ class WebhookStage(Service):
 
     def __init__(self, library: Path, folder: Path) -> None:
         super().__init__(library, folder, BIFOCAL_WEBHOOK_SECRET=SECRET)
+        self.memory = library  #: whose Redis keeps the conversations
         self.posted: list[dict[str, Any]] = []  #: what came to the callback, whole
         self._came = asyncio.Condition()
         self.callback = ""
@@ -186,7 +192,7 @@ class WebhookStage(Service):
             writer.close()
 
     async def start(self, **environment: str) -> None:
-        """Start ``bifocal serve``, and wait until it is ready."""
+        """Start the process, and wait until it is ready."""
         await super().start(**{"BIFOCAL_WEBHOOK_CALLBACK": self.callback, **environment})
 
     async def post(self, **message: Any) -> httpx.Response:
@@ -234,7 +240,7 @@ class WebhookStage(Service):
 
     async def remembered(self, conversation: str) -> list[str]:
         """Return the questions that memory keeps."""
-        return await questions(self.library, f"webhook:{conversation}")
+        return await questions(self.memory, f"webhook:{conversation}")
 
     def _shown(self, told: dict[str, Any]) -> Shown:
         notes = [f"{note['place']} {note['quote']}" for note in told.get("footnotes", [])]
@@ -242,6 +248,12 @@ class WebhookStage(Service):
         lines = [*told.get("parts", []), *notes, *told.get("notices", []), *reason]
         pictures = [base64.b64decode(one["data"]) for one in told.get("pictures", [])]
         return Shown(told["id"], "\n".join(lines), pictures)
+
+
+class WebhookBesideStage(WebhookStage):
+    """The webhook in a program that is not ``bifocal serve``."""
+
+    _command = (str(Path(__file__).parent / "webhook_beside.py"),)
 
 
 async def questions(library: Path, conversation: str) -> list[str]:
@@ -315,12 +327,33 @@ def webhook_stage(demo_library: Path, tmp_path: Path) -> OpenStage:
     @asynccontextmanager
     async def opened(**environment: str) -> AsyncIterator[WebhookStage]:
         stage = WebhookStage(demo_library, tmp_path)
-        server = await asyncio.start_server(stage.receive, "127.0.0.1", 0)
-        stage.callback = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/answers"
-        async with server, running(stage, environment):
+        async with called_back(stage), running(stage, environment):
             yield stage
 
     return opened
+
+
+@pytest.fixture
+def webhook_beside_stage(tmp_path: Path, beside: Callable[[Any], Beside]) -> OpenStage:
+    """Return what opens the webhook over a served bot; keywords are variables of the service."""
+
+    @asynccontextmanager
+    async def opened(**environment: str) -> AsyncIterator[Beside]:
+        webhook = WebhookBesideStage(tmp_path / "beside", tmp_path)
+        stage = beside(webhook)
+        async with called_back(webhook), running(stage, environment):
+            yield stage
+
+    return opened
+
+
+@asynccontextmanager
+async def called_back(stage: WebhookStage) -> AsyncIterator[None]:
+    """Be the callback of a webhook."""
+    server = await asyncio.start_server(stage.receive, "127.0.0.1", 0)
+    stage.callback = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/answers"
+    async with server:
+        yield
 
 
 @pytest.fixture
