@@ -12,6 +12,7 @@ from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Done, Event
 from bot.portal import Events
 from bot.sent import SentPicture
+from memory.feedback import Rating
 from memory.found import SearchResult
 from memory.messages import Conversation, Summary
 from retrievers.imaging import PictureLike
@@ -147,6 +148,21 @@ class BlockingBot(Edits):
     def drop(self, conversation: str, number: int) -> None:
         """Take a picture out of a conversation. See :meth:`AsyncChatBot.drop`."""
         self._run(self._bot.drop, conversation, number)
+
+    def stored_answer(self, conversation: str, turn: str | None = None) -> Answer:
+        """Return the answer of a stored turn, the last one unless named by its id, with its
+        evidence. See :meth:`AsyncChatBot.stored_answer`."""
+        return self._run(self._bot.stored_answer, conversation, turn)
+
+    def give_feedback(
+        self, conversation: str, turn: str, rating: Rating, *, comment: str = "", sender: str = ""
+    ) -> None:
+        """Keep what somebody says of an answer. See :meth:`AsyncChatBot.give_feedback`."""
+        self._run(
+            lambda: self._bot.give_feedback(
+                conversation, turn, rating, comment=comment, sender=sender
+            )
+        )
 
     def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
         """Return the encoded bytes of the picture that a citation of ``answer`` points at."""

@@ -6,6 +6,7 @@
 
 import asyncio
 import sys
+import time
 import uuid
 from collections.abc import (
     AsyncGenerator,
@@ -26,6 +27,8 @@ from bot.events import Answer, Citation, Event
 from bot.lines import NAME, SENDER, one_line
 from bot.sent import SentPicture
 from bot.settings import Settings
+from memory.errors import HistoryError
+from memory.feedback import Rating, Said
 from memory.found import SearchResult
 from memory.messages import Conversation, Summary
 from retrievers.errors import PictureRefused
@@ -166,6 +169,35 @@ class AsyncChatBot(AsyncEdits):
         if citation.media is None:
             raise PictureRefused(f"citation [{citation.mark}] of {citation.source} has no picture")
         return await asyncio.to_thread(self.parts.library.media, citation.media)
+
+    async def stored_answer(self, conversation: str, turn: str | None = None) -> Answer:
+        """Return the answer of a stored turn (the last one unless named by its id) as it was given.
+
+        It has its evidence, without texts, and no timings. Raises ``ConversationNotFound``,
+        ``TurnNotFound``, and ``HistoryError`` for a turn that Bifocal did not write.
+        """
+        from bot.taking import as_it_was
+
+        stored = await self.parts.history.turn(
+            conversation, turn if turn is not None else await self._last_turn(conversation)
+        )
+        try:
+            return await as_it_was(self.parts, conversation, stored)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise HistoryError(
+                f"turn {stored.id!r} was not written by Bifocal, which cannot say what it rests on"
+            ) from None
+
+    async def give_feedback(
+        self, conversation: str, turn: str, rating: Rating, *, comment: str = "", sender: str = ""
+    ) -> None:
+        """Keep what somebody says of an answer, for whoever runs the bot.
+
+        What the same ``sender`` said of it before is replaced. Raises ``TurnNotFound``, and
+        ``FeedbackFull`` when no more is kept of the conversation.
+        """
+        said = Said(conversation, turn, rating, comment, sender, time.time())
+        await self.parts.history.give_feedback(said)
 
     async def _take_in(
         self, text: str, images: Sequence[PictureLike | SentPicture]

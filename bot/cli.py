@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bot.cli_channels import AllowHttpOption, refuse_model, service_key
 from bot.cli_conversation_edits import add_commands
 from bot.cli_conversations import conversations_app, existing
 from bot.cli_discord import add_command as add_discord
@@ -164,6 +165,7 @@ def ask(
     library: LibraryOption = None,
     model: ModelOption = None,
     url: UrlOption = None,
+    allow_http: AllowHttpOption = False,
     why: Annotated[bool, typer.Option("--why", help="Show the evidence, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -171,7 +173,7 @@ def ask(
     from bot.channels.terminal import answer_in_terminal
     from bot.channels.terminal_views import print_why
 
-    with _open(url, library, model) as bot:
+    with _open(url, allow_http, library, model) as bot:
         if as_json:
             answer = bot.ask(question, images=image or [], conversation=conversation)
             _print_json(answer.to_json())
@@ -195,6 +197,7 @@ def chat(
     library: LibraryOption = None,
     model: ModelOption = None,
     url: UrlOption = None,
+    allow_http: AllowHttpOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Read questions as lines, print one JSON answer each.")
     ] = False,
@@ -205,7 +208,7 @@ def chat(
     from bot.channels.terminal import HELP, Chat, chat_in_json
     from bot.show import plain
 
-    with _open(url, library, model) as bot:
+    with _open(url, allow_http, library, model) as bot:
         if resume is not None:
             existing(bot.conversation(resume).total, resume)
         name = resume or conversation or f"chat-{os.urandom(4).hex()}"
@@ -272,7 +275,9 @@ def reencode(library: LibraryOption = None, as_json: JsonOption = False) -> None
         _print_json(done)
 
 
-def _open(url: str | None, library: Path | None, model: str | None) -> "BlockingBot":
+def _open(
+    url: str | None, allow_http: bool, library: Path | None, model: str | None
+) -> "BlockingBot":
     """Open a bot in this process, or one behind a service."""
     if url is None:
         from bot.chatbot import ChatBot
@@ -280,9 +285,9 @@ def _open(url: str | None, library: Path | None, model: str | None) -> "Blocking
         return ChatBot.open(settings=_settings(library=library, model=model))
     from bot.remote import RemoteChatBot
 
-    if model is not None:
-        raise typer.BadParameter("--model: who writes is the service's own setting")
-    return RemoteChatBot(url, os.environ.get("BIFOCAL_KEY", ""), library=str(library or "default"))
+    refuse_model(url, model)
+    name = str(library or "default")
+    return RemoteChatBot(url, service_key(), library=name, allow_http=allow_http)
 
 
 def _writer(bot: "BlockingBot") -> str:

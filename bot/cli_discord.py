@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bot.cli_channels import AllowHttpOption, UrlOption, opening, refuse_model, run_until_stopped
+
 if TYPE_CHECKING:
     from bot.settings import Settings
 
@@ -25,12 +27,8 @@ def discord(
             "--model", "-m", help="Who writes: extractive, llama:NAME, or provider:model."
         ),
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BIFOCAL_URL", help="A served Bifocal that answers; its key is BIFOCAL_KEY."
-        ),
-    ] = None,
+    url: UrlOption = None,
+    allow_http: AllowHttpOption = False,
 ) -> None:
     """Answer in Discord: direct messages, mentions, replies, threads, and the command /ask.
 
@@ -45,9 +43,6 @@ def discord(
     way is answered after the next start. Other settings: the table discord
     of bifocal.toml, or BIFOCAL_DISCORD_… .
     """
-    import asyncio
-    import signal
-
     from bot.errors import SettingsError
     from bot.settings import Settings
 
@@ -56,38 +51,28 @@ def discord(
     except ImportError:
         raise SettingsError("Discord needs a package: pip install 'bifocal[discord]'") from None
 
+    refuse_model(url, model)
     settings = Settings.usual(library=library, model=model)
-
-    async def work() -> None:
-        task = asyncio.ensure_future(_run(settings, url))
-        for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, task.cancel)
-        try:
-            await task
-        except asyncio.CancelledError:
-            typer.echo("bifocal: stopped", err=True)
-
-    asyncio.run(work())
+    run_until_stopped(_run(settings, url, allow_http))
 
 
-async def _run(settings: "Settings", url: str | None) -> None:
-    import os
-
-    from bot.channels.backend import Libraries, open_here
+async def _run(settings: "Settings", url: str | None, allow_http: bool) -> None:
+    from bot.channels.backend import Libraries
     from bot.channels.discord_bot import DiscordChannel, token_of
-    from bot.channels.served import open_there
     from bot.service.observability import logs
     from bot.service.stores.shared_redis import SharedRedis
 
     token_of(settings.discord)  # before anything is loaded
     logs.set_up("info")
-    there = open_there(url, os.environ.get("BIFOCAL_KEY", "")) if url else open_here(settings)
-    async with there as opening, await SharedRedis.of(settings) as redis:
+    names = settings.discord.libraries.values()
+    async with (
+        opening(settings, url, allow_http, names) as opened,
+        await SharedRedis.of(settings) as redis,
+    ):
         channel = DiscordChannel(
             settings.discord,
-            Libraries(opening, settings.discord.libraries),
+            Libraries(opened, settings.discord.libraries),
             redis,
-            tenant=settings.tenant,
             lifetime=settings.turns_ttl,
         )
         await channel.run()

@@ -1,13 +1,13 @@
 """``bifocal slack``: reads options and connects to Slack. Knows nothing of what it does."""
 
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bot.cli_channels import AllowHttpOption, UrlOption, opening, refuse_model, run_until_stopped
+
 if TYPE_CHECKING:
-    from bot.channels.backend import OpenLibrary
     from bot.settings import Settings
 
 
@@ -24,12 +24,8 @@ def slack(
         str | None,
         typer.Option(help="With --manifest: for HTTP mode, where `bifocal serve` is reached."),
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BIFOCAL_URL", help="A served Bifocal that answers; its key is BIFOCAL_KEY."
-        ),
-    ] = None,
+    url: UrlOption = None,
+    allow_http: AllowHttpOption = False,
     library: Annotated[
         Path | None,
         typer.Option("--library", "-l", help="Folder of the library that is named default."),
@@ -58,7 +54,6 @@ def slack(
     or SIGTERM; a question under way is answered after the next start.
     Other settings: the table slack of bifocal.toml, or BIFOCAL_SLACK_… .
     """
-    import asyncio
     import json
 
     from bot.channels.slack_needed import needed
@@ -73,49 +68,22 @@ def slack(
             raise SettingsError(f"option --address: {address!r} is no https:// address")
         typer.echo(json.dumps(made(address), indent=2))
         return
+    refuse_model(url, model)
     settings = Settings.usual(library=library, model=model)
     if settings.slack.mode == "http":
         raise SettingsError("setting slack.mode is http: Slack calls `bifocal serve` then")
-    asyncio.run(_until_stopped(settings, url))
+    run_until_stopped(_run(settings, url, allow_http))
 
 
-async def _until_stopped(settings: "Settings", url: str | None) -> None:
-    import asyncio
-    import signal
-
-    task = asyncio.ensure_future(_run(settings, url))
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        typer.echo("bifocal: stopped", err=True)
-
-
-async def _run(settings: "Settings", url: str | None) -> None:
+async def _run(settings: "Settings", url: str | None, allow_http: bool) -> None:
     from bot.channels.slack import SlackChannel
     from bot.service.observability import logs
     from bot.service.stores.shared_redis import SharedRedis
 
     logs.set_up("info")
     async with (
-        _opening(settings, url) as opening,
+        opening(settings, url, allow_http, settings.slack.libraries.values()) as opened,
         await SharedRedis.of(settings) as redis,
-        SlackChannel.open(settings, opening, redis) as channel,
+        SlackChannel.open(settings, opened, redis) as channel,
     ):
         await channel.run()
-
-
-def _opening(settings: "Settings", url: str | None) -> "AbstractAsyncContextManager[OpenLibrary]":
-    """Return what opens bots: in this process, or those of a service."""
-    from bot.channels.backend import open_here
-
-    return open_here(settings) if url is None else _open_there(url)
-
-
-def _open_there(url: str) -> "AbstractAsyncContextManager[OpenLibrary]":
-    import os
-
-    from bot.channels.served import open_there
-
-    return open_there(url, os.environ.get("BIFOCAL_KEY", ""))

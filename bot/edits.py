@@ -66,7 +66,7 @@ class AsyncEdits:
         found = await self.parts.history.load(conversation, last=1)
         if not found.turns:
             raise ConversationNotFound(
-                f"conversation {conversation!r} has no turn to answer again; "
+                f"conversation {conversation!r} has no turns; "
                 "`bifocal conversations list` names those there are"
             )
         return found.turns[-1].id

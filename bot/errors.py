@@ -51,7 +51,8 @@ class ServiceError(BifocalError):
 
     ``status`` is that of HTTP, 0 when there was no answer; ``kind`` the problem's
     (``"unauthorized"``, ``"rate-limited"`` …); ``retry_after`` the seconds after which to ask
-    again, where it says so.
+    again, where it says so. ``away``: the service is not there now, whatever is asked of it; ask
+    again when it is back.
     """
 
     def __init__(
@@ -59,6 +60,15 @@ class ServiceError(BifocalError):
     ) -> None:
         super().__init__(message)
         self.status, self.kind, self.retry_after = status, kind, retry_after
+
+    @property
+    def away(self) -> bool:
+        """Whether the service could not be reached, is being restarted, or has lost a turn that
+        was under way."""
+        if self.status in (502, 503, 504) and not self.kind:  # a proxy before it says so
+            return True
+        unreached = not (self.status or self.kind) and self.retry_after is not None
+        return unreached or self.kind in ("stopping", "ended", "gone")
 
 
 class TurnError(BifocalError):

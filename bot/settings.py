@@ -33,7 +33,7 @@ from retrievers.fusion import FUSIONS, RUNS
 PREFIX = "BIFOCAL_"
 CONFIG = "BIFOCAL_CONFIG"
 #: Where a served bot is, and the key to it: not settings of a bot in this process
-URL, KEY = "BIFOCAL_URL", "BIFOCAL_KEY"
+SERVED = ("BIFOCAL_URL", "BIFOCAL_KEY", "BIFOCAL_ALLOW_HTTP")
 
 
 class Settings(BaseModel):
@@ -154,7 +154,7 @@ class Settings(BaseModel):
         if file is not None:
             values.update(_read_toml(file))
         for name, value in (environ or {}).items():
-            if not name.startswith(PREFIX) or name in (CONFIG, URL, KEY) or value == "":
+            if not name.startswith(PREFIX) or name in (CONFIG, *SERVED) or value == "":
                 continue
             field = name.removeprefix(PREFIX).lower()
             table, _, inner = field.partition("_")

@@ -57,7 +57,7 @@ async def take_turn(
         claim = await _claim(parts, state, once, again, stack)
         spent = {"load": (time.perf_counter() - began) * 1000}
         if claim.answered is not None:
-            answer = await _as_it_was(parts, state.conversation_id, claim.answered)
+            answer = await as_it_was(parts, state.conversation_id, claim.answered)
             for event in events_again(answer):
                 yield event
             return
@@ -98,7 +98,7 @@ async def _claim(
         raise TurnError("load", str(error)) from error
 
 
-async def _as_it_was(parts: Parts, conversation: str, turn: Turn) -> Answer:
+async def as_it_was(parts: Parts, conversation: str, turn: Turn) -> Answer:
     """Return the answer of a stored turn, with the pictures of the conversation that it cites."""
     pictures: dict[str, bytes] = {}
     for citation in turn.citations:

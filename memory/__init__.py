@@ -13,6 +13,7 @@ from memory.errors import (
     ConversationBusy,
     ConversationExists,
     ConversationNotFound,
+    FeedbackFull,
     HistoryDamaged,
     HistoryError,
     HistoryUnavailable,
@@ -23,6 +24,7 @@ from memory.errors import (
     TurnNotFound,
     TurnOvertaken,
 )
+from memory.feedback import Said
 from memory.found import Found, SearchResult
 from memory.history import History
 from memory.lifetimes import Lifetimes
@@ -43,6 +45,7 @@ __all__ = [
     "ConversationExists",
     "ConversationNotFound",
     "EmbeddedRedis",
+    "FeedbackFull",
     "Found",
     "History",
     "HistoryDamaged",
@@ -59,6 +62,7 @@ __all__ = [
     "RedisChatMessageHistory",
     "RedisHistory",
     "Reference",
+    "Said",
     "SearchResult",
     "Summary",
     "Turn",

@@ -12,6 +12,7 @@ HistoryError
 │   └── TurnInFlight        it is this very question that is being answered
 ├── KeyReused               an idempotency key came with another question than before
 ├── TurnOvertaken           a turn stood still for too long, another came before it
+├── FeedbackFull            a conversation has all the feedback that is kept
 └── ArchiveRefused          a file of a conversation is damaged, or cannot be written
 
 Every message is one line that names the value and the way out; no password is ever in it.
@@ -65,6 +66,10 @@ class KeyReused(HistoryError):
 
 class TurnOvertaken(HistoryError):
     """A turn lost its conversation (it stood still, or all was forgotten): nothing was stored."""
+
+
+class FeedbackFull(HistoryError):
+    """A conversation has all the feedback that is kept."""
 
 
 class ArchiveRefused(HistoryError):

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from memory.claims import Claim, Once
+from memory.feedback import Said
 from memory.found import SearchResult
 from memory.messages import Conversation, PictureRef, Recap, Summary, Turn
 
@@ -78,9 +79,21 @@ class History(Protocol):
         ...
 
     async def delete_turn(self, conversation: str, turn: str) -> None:
-        """Remove a turn by its id, with its pictures unless another turn names them.
+        """Remove a turn by its id, what was said of it, and its pictures unless another turn names
+        them.
 
         Numbers of pictures stay what they are. Raises ``TurnNotFound`` when there is none.
+        """
+        ...
+
+    async def turn(self, conversation: str, id: str) -> Turn:
+        """Return a turn by its id; ``TurnNotFound`` when there is none."""
+        ...
+
+    async def give_feedback(self, said: Said) -> None:
+        """Keep what somebody says of an answer, in place of what they said of it before.
+
+        Raises ``TurnNotFound``, or ``FeedbackFull`` when no more is kept of the conversation.
         """
         ...
 

@@ -23,7 +23,9 @@ from memory.claims import DAY, LEASE, Claim, Once
 from memory.client import Link
 from memory.errors import (
     HistoryUnavailable,
+    TurnNotFound,
 )
+from memory.feedback import Feedback, Said
 from memory.found import SearchResult
 from memory.history import Follow, Pixels
 from memory.launching import Fsync
@@ -60,6 +62,7 @@ class RedisHistory:
         self._pictures = PictureStore(link, tenant, lifetimes.pixels)
         self._loop = asyncio.get_running_loop()
         self._store = Store(tenant, link, self._pictures, lease, remember, lifetimes)
+        self._feedback = Feedback(link, lifetimes.turns)
         self._others: list[RedisHistory] = []  #: of other tenants, over the same connections
         self._sweeper = Sweeper(link, tenant, self.sweep, sweep_after)
         self._sweeper.start()
@@ -147,6 +150,7 @@ class RedisHistory:
     async def delete_turn(self, conversation: str, turn: str) -> None:
         """See ``History.delete_turn``."""
         await edits.delete_turn(self._store, conversation, turn)
+        await self._feedback.forget(self.tenant, conversation, turn)
 
     async def fork(self, conversation: str, name: str, *, turn: str | None = None) -> int:
         """See ``History.fork``."""
@@ -251,8 +255,18 @@ class RedisHistory:
         return await listing.title(self._store, conversation)
 
     async def turn(self, conversation: str, id: str) -> Turn:
-        """Return a turn by its id; ``TurnNotFound`` when there is none."""
+        """See ``History.turn``."""
         return await reads.turn(self._store, conversation, id)
+
+    async def give_feedback(self, said: Said) -> None:
+        """See ``History.give_feedback``."""
+        await self.turn(said.conversation, said.turn)
+        await self._feedback.save(self.tenant, said)
+        try:
+            await self.turn(said.conversation, said.turn)
+        except TurnNotFound:  # it was deleted meanwhile
+            await self._feedback.forget(self.tenant, said.conversation, said.turn)
+            raise
 
     async def rename(self, conversation: str, title: str) -> None:
         """See ``History.rename``."""

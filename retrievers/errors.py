@@ -2,6 +2,7 @@
 
 RetrievalError
 ├── LibraryError          the library's folder or database cannot be used
+│   ├── LibraryNotFound   there is no library of that name, or not for whoever asks
 │   └── EncoderMismatch   the index was made with another encoder
 ├── EncoderError          an encoder cannot be loaded, or cannot take what it was given
 ├── PictureRefused        a picture is malformed, of a format that is not allowed, or too large
@@ -17,6 +18,10 @@ class RetrievalError(Exception):
 
 class LibraryError(RetrievalError):
     """The library's folder or database cannot be used."""
+
+
+class LibraryNotFound(LibraryError):
+    """There is no library of that name, or none that whoever asks may read."""
 
 
 class EncoderMismatch(LibraryError):

@@ -11,6 +11,7 @@ from typing import Protocol
 from bot.events import Answer, Citation, Event
 from bot.sent import SentPicture
 from bot.settings import Settings
+from memory.feedback import Rating
 from memory.messages import Conversation
 from retrievers.imaging import PictureLike
 
@@ -46,13 +47,19 @@ class Backend(Protocol):
         """Return a whole conversation; empty when there is none of that name."""
         raise NotImplementedError
 
-    async def picture(self, conversation: str, number: int) -> bytes:
-        """Return the encoded bytes of a conversation's picture."""
-        raise NotImplementedError
-
     async def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
         """Return the encoded bytes of the picture that a citation points at."""
         raise NotImplementedError
+
+    async def stored_answer(self, conversation: str, turn: str | None = None) -> Answer:
+        """Return an answer as it was given, with its evidence; the last one unless ``turn`` names
+        it. ``TurnNotFound`` or ``ConversationNotFound`` when there is none."""
+        raise NotImplementedError
+
+    async def give_feedback(
+        self, conversation: str, turn: str, rating: Rating, *, comment: str = "", sender: str = ""
+    ) -> None:
+        """Keep what somebody says of an answer; ``TurnNotFound`` or ``FeedbackFull``."""
 
 
 #: Gives the bot over a library by name; ``retrievers.errors.LibraryError`` when there is none

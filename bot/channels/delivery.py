@@ -3,7 +3,7 @@
 A channel gives an :class:`Incoming` and a :class:`Draft`, and :func:`answer` does the rest: the
 first whole words at once (unless the answer is whole by then), then an edit at most each
 ``draft.every`` seconds, the whole answer at the end; it waits where a conversation or the model is
-busy, and says an error in one line. Knows nothing of any channel.
+busy, or a served bot away, and says an error in one line. Knows nothing of any channel.
 """
 
 import asyncio
@@ -16,16 +16,17 @@ from typing import Any, Protocol
 from bot.channels.backend import Backend
 from bot.channels.final import Drawn, Final, Footnote, final_of
 from bot.channels.harmless import harmless, one_line
+from bot.channels.outage import Outage, is_away
 from bot.channels.readable import readable
 from bot.channels.splitting import split
 from bot.channels.working import Turns
-from bot.errors import KNOWN_ERRORS
+from bot.errors import KNOWN_ERRORS, ServiceError
 from bot.events import Answer, Done, Event, Token
 from bot.sent import SentPicture
 from bot.service.http.problems import problem_of
 from bot.service.observability import logs
 from memory.errors import HistoryUnavailable
-from retrievers.errors import PictureRefused
+from retrievers.errors import LibraryNotFound, PictureRefused
 
 __all__ = [
     "Channel",
@@ -55,7 +56,11 @@ _LINES = {
     "model-failed": "The model did not answer. Ask again, or tell whoever runs this.",
     "internal": "Something went wrong here. Ask again, or tell whoever runs this.",
     "not-found": "This is no longer there.",
+    "rate-limited": "More was asked than this bot may answer. Ask again later.",
+    "unauthorized": "The service does not take this bot's key (BIFOCAL_KEY): tell whoever runs it.",
 }
+_AWAY = "The service that answers cannot be reached."
+AWAY = f"{_AWAY} Your question is kept, and answered here when it is back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,9 @@ class Draft(Protocol):
     async def show(self, parts: Sequence[str]) -> None:
         """Show the text so far, harmless and split; the answer goes on."""
 
+    async def wait(self, line: str) -> None:
+        """Say in one harmless line, in place of what was shown, that the answer comes later."""
+
     async def finish(self, final: Final) -> None:
         """Show the whole answer, in place of what was shown."""
 
@@ -119,8 +127,9 @@ async def answer(
 
     Whatever the draft raises is raised, when the turn has ended. ``patience`` is how long, in
     seconds, a busy conversation or model is waited for; ``places`` (``Worker.places``) is entered
-    while the turn runs, not while its answer is shown. ``withdrawn`` (``Taken.withdrawn``) ends the
-    turn: then ``Withdrawn`` is raised, and what the draft has shown stays as it is.
+    while the turn runs, not while it waits or its answer is shown. ``withdrawn``
+    (``Taken.withdrawn``) ends the turn: then ``Withdrawn`` is raised, and what the draft has shown
+    stays as it is.
     """
     withdrawn = withdrawn or asyncio.Event()
     unread = [f"{one_line(name, 80)} cannot be read here" for name in message.unsupported[:20]]
@@ -130,7 +139,9 @@ async def answer(
     writer = _Writer(draft)
     writing = asyncio.create_task(writer.run())
     try:
-        turn = _turned(backend, message, writer, places, patience, unread)
+        turn = _with_what_can_be_seen(
+            backend, message, writer, places or nullcontext(), patience, unread
+        )
         done = await _unless(withdrawn, turn)
     except KNOWN_ERRORS as error:
         _log(error)
@@ -163,9 +174,19 @@ async def left_turn(backend: Backend, turns: Turns, conversation: str, text: str
 
 def line_of(error: BaseException) -> str:
     """Return what people in a channel are told of an error: one line, without secrets or paths."""
+    if is_away(error):
+        return f"{_AWAY} Ask again in a minute."
+    if isinstance(error, LibraryNotFound):
+        told = f"{_sentence(str(error))}; the setting libraries names it for this place."
+        return one_line(told, 300)
+    if isinstance(error, ServiceError):
+        return _LINES.get(error.kind, _LINES["internal"])
     problem = problem_of(error)
-    said = problem.detail[:1].upper() + problem.detail[1:]
-    return one_line(_LINES.get(problem.kind, said), 300)
+    return one_line(_LINES.get(problem.kind) or _sentence(problem.detail), 300)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _log(error: BaseException) -> None:
@@ -188,24 +209,17 @@ async def _unless(withdrawn: asyncio.Event, turn: Coroutine[Any, Any, Answer]) -
         await asyncio.gather(running, waiting, return_exceptions=True)
 
 
-async def _turned(
+async def _with_what_can_be_seen(
     backend: Backend,
     message: Incoming,
     writer: "_Writer",
-    places: AbstractAsyncContextManager[object] | None,
+    places: AbstractAsyncContextManager[object],
     patience: float,
     unread: list[str],
 ) -> Answer:
-    async with places or nullcontext():
-        return await _with_what_can_be_seen(backend, message, writer, patience, unread)
-
-
-async def _with_what_can_be_seen(
-    backend: Backend, message: Incoming, writer: "_Writer", patience: float, unread: list[str]
-) -> Answer:
     """Run the turn; once more without the pictures for which it is refused, named in ``unread``."""
     try:
-        return await _patiently(backend, message, writer, patience)
+        return await _patiently(backend, message, writer, places, patience)
     except KNOWN_ERRORS as error:
         if not message.pictures or problem_of(error).kind != "picture-refused":
             raise
@@ -215,19 +229,32 @@ async def _with_what_can_be_seen(
     unread += [f"left out {line}" for line in refused]
     if not pictures and not message.text.strip():
         raise PictureRefused("; ".join(unread))
-    return await _patiently(backend, replace(message, pictures=pictures), writer, patience)
+    seen = replace(message, pictures=pictures)
+    return await _patiently(backend, seen, writer, places, patience)
 
 
 async def _patiently(
-    backend: Backend, message: Incoming, writer: "_Writer", patience: float
+    backend: Backend,
+    message: Incoming,
+    writer: "_Writer",
+    places: AbstractAsyncContextManager[object],
+    patience: float,
 ) -> Answer:
-    """Run the turn; once more, while there is patience, where something says when to try again."""
+    """Run the turn; once more, while there is patience, where something says when to try again, or
+    where the service is away."""
     clock = asyncio.get_running_loop().time
-    until = clock() + patience
+    until, outage = clock() + patience, Outage()
     while True:
         try:
-            return await _run(_turn(backend, message), writer)
+            async with places:
+                return await _run(_turn(backend, message), writer)
         except KNOWN_ERRORS as error:
+            if is_away(error):
+                await writer.wait(AWAY)
+                if not await outage.wait():
+                    raise
+                until = clock() + patience
+                continue
             wait = _retry_after(error)
             if wait is None or clock() + wait > until:
                 raise
@@ -278,15 +305,23 @@ class _Writer:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self.text = ""
+        self.text, self._waits = "", False
         self._more, self._ended = asyncio.Event(), asyncio.Event()
         self._showing = asyncio.Lock()
 
     def add(self, text: str) -> None:
         """Append to the text; it is worth showing when one word is whole."""
         self.text += text
+        self._waits = False
         if not _BEGUN.fullmatch(self.text):
             self._more.set()
+
+    async def wait(self, line: str) -> None:
+        """Say that the answer comes later, unless that is what is shown."""
+        async with self._showing:
+            if not self._waits:
+                self.text, self._waits = "", True
+                await self._draft.wait(line)
 
     async def run(self) -> None:
         """Show the text whenever there is more of it, until the end."""

@@ -22,6 +22,7 @@ from bot.channels.discord_files import Files
 from bot.channels.discord_posts import ChannelPost, post_of
 from bot.channels.discord_views import buttons
 from bot.channels.inbox import Inbox, Taken
+from bot.channels.outage import when_there
 from bot.channels.settings import DiscordSettings
 from bot.channels.working import TRIES, Turns, Unreachable
 from bot.errors import KNOWN_ERRORS
@@ -240,7 +241,7 @@ class Answers:
         if not turn.startswith(NONE):
             backend = await self._libraries.of(*happened.places)
             with contextlib.suppress(TurnNotFound, ConversationNotFound):
-                await backend.delete_turn(happened.conversation, turn)
+                await when_there(lambda: backend.delete_turn(happened.conversation, turn))
         if place is not None:
             post = ChannelPost(self._client.get_partial_messageable(place), None)
             for id in (*texts, *extras):

@@ -27,7 +27,6 @@ from bot.channels.settings import DiscordSettings
 from bot.channels.working import Turns, Worker
 from bot.errors import SettingsError
 from bot.service.observability import logs
-from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis
 
 LONGEST = 60.0  #: seconds between two attempts to reach Discord
@@ -48,7 +47,6 @@ class DiscordChannel:
         libraries: Libraries,
         redis: SharedRedis,
         *,
-        tenant: str = "default",
         lifetime: float | None = None,
         identify: float = IDENTIFY,
     ) -> None:
@@ -56,7 +54,7 @@ class DiscordChannel:
         self._inbox = Inbox(redis, self.name)
         self._turns = Turns(redis, self.name, lifetime)
         self._files = Files(settings.file_hosts)
-        self._desk = Desk(libraries, self._turns, Feedback(redis, lifetime), tenant)
+        self._desk = Desk(libraries, self._turns)
         self._identify = identify
         self._worker: Worker | None = None
 

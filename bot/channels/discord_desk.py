@@ -1,38 +1,32 @@
 """What commands and buttons ask for besides questions. Knows nothing of Discord's API."""
 
-import time
-from typing import Literal
-
 import discord
 
 from bot.channels.backend import Libraries
-from bot.channels.final import evidence_lines, footnotes, stored_answer
+from bot.channels.final import why_lines
 from bot.channels.working import Turns
-from bot.service.stores.feedback import Feedback, Full, Said
-from memory.errors import ConversationNotFound
+from memory.errors import ConversationNotFound, FeedbackFull, TurnNotFound
+from memory.feedback import Rating
+
+GONE = "This answer is no longer there."
 
 
 class Desk:
     """Gives account of answers that were given."""
 
-    def __init__(self, libraries: Libraries, turns: Turns, feedback: Feedback, tenant: str) -> None:
+    def __init__(self, libraries: Libraries, turns: Turns) -> None:
         self._libraries, self._turns = libraries, turns
-        self._feedback, self._tenant = feedback, tenant
 
     async def why(self, conversation: str, turn: str | None, places: tuple[str, ...]) -> str:
-        """Return what an answer rests on."""
+        """Return what an answer rests on, the last one unless it is named."""
         backend = await self._libraries.of(*places)
-        if turn is None:
-            found = await backend.conversation(conversation)
-            if not found.turns:
-                return "You were not answered here yet."
-            turn = found.turns[-1].id
-        answer = await stored_answer(backend, conversation, turn)
-        # a served bot keeps its ledger for itself
-        lines = evidence_lines(answer) or [str(note) for note in footnotes(answer.citations)]
-        return "\n".join(discord.utils.escape_markdown(line) for line in lines) or (
-            "Nothing was found for it."
-        )
+        try:
+            answer = await backend.stored_answer(conversation, turn)
+        except ConversationNotFound:
+            return "You were not answered here yet."
+        except TurnNotFound:
+            return GONE
+        return "\n".join(map(discord.utils.escape_markdown, why_lines(answer)))
 
     async def forget(self, conversation: str, places: tuple[str, ...]) -> str:
         """Forget a conversation, and return what is said then."""
@@ -45,13 +39,15 @@ class Desk:
         return "This conversation is forgotten, with its pictures. The messages here stay."
 
     async def rate(
-        self, conversation: str, turn: str, person: int, rating: Literal["up", "down"]
+        self, conversation: str, turn: str, person: int, rating: Rating, places: tuple[str, ...]
     ) -> str:
         """Keep what somebody says of an answer, and return what is said then."""
-        said = Said(conversation, turn, rating, sender=f"discord:{person}", at=time.time())
+        backend = await self._libraries.of(*places)
         try:
-            await self._feedback.save(self._tenant, said)
-        except Full:
+            await backend.give_feedback(conversation, turn, rating, sender=f"discord:{person}")
+        except TurnNotFound:
+            return GONE
+        except FeedbackFull:
             return "This conversation has had too much feedback already."
         return "Thank you."
 

@@ -59,6 +59,10 @@ class DiscordDraft:
         """Show the text so far."""
         await self._write(parts)
 
+    async def wait(self, line: str) -> None:
+        """Say that the answer comes later."""
+        await self._write([line])
+
     async def finish(self, final: Final) -> None:
         """Show the whole answer, what it rests on, and the buttons."""
         parts = with_notices(final.parts, final.notices)

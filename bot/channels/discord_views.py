@@ -3,13 +3,14 @@ the answer to ``/ask``. Knows nothing of how anything is answered."""
 
 import asyncio
 import re
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import discord
 from discord import app_commands
 
 from bot.channels.delivery import line_of
 from bot.channels.discord_client import Client
+from bot.channels.discord_desk import GONE
 from bot.channels.discord_draft import LIMIT
 from bot.channels.discord_events import (
     Happened,
@@ -21,6 +22,7 @@ from bot.channels.discord_events import (
 from bot.channels.discord_posts import NOBODY
 from bot.channels.splitting import split
 from bot.errors import KNOWN_ERRORS
+from memory.feedback import Rating
 
 _LABELS = {"up": "👍", "down": "👎", "why": "Why?"}
 
@@ -56,12 +58,12 @@ class Said(
         async def said() -> str:
             conversation = await client.known("ax", message.channel.id, message.id)
             if conversation is None:
-                return "This answer is no longer there."
+                return GONE
             if self.what == "why":
                 return await client.reach.desk.why(conversation, self.turn, _places(interaction))
-            rating: Literal["up", "down"] = "up" if self.what == "up" else "down"
+            rating: Rating = "up" if self.what == "up" else "down"
             return await client.reach.desk.rate(
-                conversation, self.turn, interaction.user.id, rating
+                conversation, self.turn, interaction.user.id, rating, _places(interaction)
             )
 
         await _whisper(interaction, said())

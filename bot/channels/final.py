@@ -11,10 +11,8 @@ from bot.channels.backend import Backend
 from bot.channels.harmless import harmless, one_line
 from bot.channels.splitting import split
 from bot.errors import KNOWN_ERRORS
-from bot.events import Answer, Citation
-from bot.record import answer_again
+from bot.events import Answer, Citation, LedgerEntry
 from bot.show import where, with_box
-from memory.errors import TurnNotFound
 from retrievers.evidence import Box
 from retrievers.imaging import encode, read_picture, shrink
 
@@ -96,32 +94,24 @@ def footnotes(citations: Sequence[Citation]) -> list[Footnote]:
     return list(found.values())
 
 
-def evidence_lines(answer: Answer, most: int = 20) -> list[str]:
-    """Return a line for each piece of evidence, for whoever asks why: what was found, how well it
-    fitted, and what became of it."""
-    lines = []
-    for entry in answer.evidence[:most]:
-        item = entry.evidence
-        page = f", page {item.page}" if item.page is not None else ""
-        name = one_line(item.source.replace("\\", "/").rsplit("/", 1)[-1], PLACE)
-        fate = "cited" if entry.cited else "read" if entry.in_prompt else "found"
-        scores = ", ".join(f"{run} {score:.2f}" for run, score in item.scores.items())
-        lines.append(f"[{entry.number}] {name}{page} - {fate} ({scores or f'{item.score:.2f}'})")
+def why_lines(answer: Answer, most: int = 20) -> list[str]:
+    """Return what an answer rests on, for whoever asks why: what was searched for, and a line for
+    each piece of evidence: how well it fitted by which retriever, and what became of it."""
+    lines = [one_line(f"Searched for: {answer.searched}", NOTICE)] if answer.searched else []
+    lines += [_evidence_line(entry) for entry in answer.evidence[:most]]
     if len(answer.evidence) > most:
         lines.append(f"and {len(answer.evidence) - most} more")
-    return lines
+    return lines if answer.evidence else [*lines, "Nothing was found for it."]
 
 
-async def stored_answer(backend: Backend, conversation: str, turn: str) -> Answer:
-    """Return the answer of a stored turn as it was given; ``TurnNotFound`` when there is none."""
-    found = await backend.conversation(conversation)
-    for one in found.turns:
-        if one.id == turn:
-            try:
-                return answer_again(one, conversation, None, {})
-            except (KeyError, TypeError, ValueError, AttributeError):
-                break  # a record that was not written by Bifocal
-    raise TurnNotFound("this answer is no longer there: it was deleted, or its time has passed")
+def _evidence_line(entry: LedgerEntry) -> str:
+    item = entry.evidence
+    page = f", page {item.page}" if item.page is not None else ""
+    name = one_line(item.source.replace("\\", "/").rsplit("/", 1)[-1], PLACE)
+    fate = "cited" if entry.cited else "read" if entry.in_prompt else "found"
+    pixels = ", the picture was shown to the model" if entry.pixels_shown else ""
+    scores = ", ".join(f"{run} {score:.2f}" for run, score in item.scores.items())
+    return f"[{entry.number}] {name}{page} - {fate}{pixels} ({scores or f'{item.score:.2f}'})"
 
 
 def _pictures(citations: Sequence[Citation]) -> list[list[Citation]]:

@@ -38,7 +38,6 @@ from bot.channels.slack_work import SlackWork
 from bot.channels.working import Turns, Worker
 from bot.errors import SettingsError
 from bot.service.observability import logs
-from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis
 from bot.settings import Settings
 
@@ -104,13 +103,11 @@ class SlackChannel:
                     work.places = worker.places
                     heard = SlackApp(
                         bot=bot,
-                        tenant=settings.tenant,
                         libraries=libraries,
                         inbox=inbox,
                         worker=worker,
                         turns=turns,
                         threads=threads,
-                        feedback=Feedback(redis, settings.turns_ttl),
                         client=client,
                     )
                     try:

@@ -6,29 +6,30 @@ Knows nothing of how a question is answered, nor how Slack is connected to.
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from functools import partial
+from typing import Any
 
 import aiohttp
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.channels.backend import Libraries
+from bot.channels.backend import Backend, Libraries
 from bot.channels.delivery import line_of
-from bot.channels.final import evidence_lines, stored_answer
+from bot.channels.final import why_lines
 from bot.channels.inbox import Inbox
+from bot.channels.outage import when_there
 from bot.channels.slack_blocks import FEEDBACK, HELP, WHY, line, modal
 from bot.channels.slack_events import Note, note_of
 from bot.channels.slack_threads import Threads
 from bot.channels.working import Turns, Worker
 from bot.errors import KNOWN_ERRORS
 from bot.service.observability import logs
-from bot.service.stores.feedback import Feedback, Full, Said
 from memory.errors import ConversationNotFound
+from memory.feedback import Rating
 
 #: What is suggested to whoever opens the bot's messages
 PROMPTS = (
@@ -44,13 +45,11 @@ class SlackApp:
     """The listeners of the bot's app. ``bot`` is its own user id."""
 
     bot: str
-    tenant: str
     libraries: Libraries
     inbox: Inbox
     worker: Worker
     turns: Turns
     threads: Threads
-    feedback: Feedback
     client: AsyncWebClient
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -160,10 +159,10 @@ class SlackApp:
         return f"Forgetting {len(names)} conversation{'s' * (len(names) > 1)} that you began here."
 
     async def _forget_all(self, names: list[str], team: str, channel: str, user: str) -> None:
-        backend = await self.libraries.of(f"{team}/{channel}", team)
+        backend = await self._backend(team, channel)
         for name in names:
             with suppress(ConversationNotFound):  # its time has passed, or its question failed
-                await backend.forget(name)
+                await when_there(partial(backend.forget, name))
             await self.turns.forget(name)
             await self.threads.drop(name, team, channel, user)
 
@@ -171,26 +170,32 @@ class SlackApp:
 
     def _rated(self) -> Callable[..., Awaitable[None]]:
         async def rated(ack: Any, body: dict[str, Any], action: dict[str, Any]) -> None:
-            value, user = _value(action), str(body["user"]["id"])
-            rating = value.get("r")
-            if value and rating in ("up", "down"):
-                said = Said(value["c"], value["t"], cast(Literal["up", "down"], rating),
-                            sender=user, at=time.time())  # fmt: skip
-                with suppress(Full):  # enough was said of this conversation
-                    await self.feedback.save(self.tenant, said)
-                self._beside(self._thank(body, user))
+            value = _value(action)
+            if value.get("r") in ("up", "down"):
+                self._beside(self._rate(body, value))
             await ack()
 
         return rated
 
-    async def _thank(self, body: Mapping[str, Any], user: str) -> None:
-        message = body.get("message") or {}
+    async def _rate(self, body: Mapping[str, Any], value: Mapping[str, str]) -> None:
+        """Keep what somebody says of an answer, and tell them."""
+        user, channel = str(body["user"]["id"]), str(body["channel"]["id"])
+        try:
+            backend = await self._backend(str(body["team"]["id"]), channel)
+            rating: Rating = "up" if value["r"] == "up" else "down"
+            await backend.give_feedback(value["c"], value["t"], rating, sender=f"slack:{user}")
+            told = "Noted, thank you."
+        except KNOWN_ERRORS as error:
+            told = line_of(error)
         await self.client.chat_postEphemeral(
-            channel=str(body["channel"]["id"]),
+            channel=channel,
             user=user,
-            thread_ts=message.get("thread_ts"),
-            **line("Noted, thank you."),
+            thread_ts=(body.get("message") or {}).get("thread_ts"),
+            **line(told),
         )
+
+    async def _backend(self, team: str, channel: str) -> Backend:
+        return await self.libraries.of(f"{team}/{channel}", team)
 
     def _wondered(self) -> Callable[..., Awaitable[None]]:
         async def wondered(ack: Any, body: dict[str, Any], action: dict[str, Any]) -> None:
@@ -205,11 +210,8 @@ class SlackApp:
         """Open a window at once, and show the evidence in it."""
         said = await self.client.views_open(trigger_id=trigger, view=modal(["Looking…"]))
         try:
-            backend = await self.libraries.of(f"{team}/{channel}", team)
-            answer = await stored_answer(backend, value["c"], value["t"])
-            found = evidence_lines(answer) or ["Nothing was found."]
-            searched = [f"Searched for: {answer.searched}"] if answer.searched else []
-            texts = [*searched, *found]
+            backend = await self._backend(team, channel)
+            texts = why_lines(await backend.stored_answer(value["c"], value["t"]))
         except KNOWN_ERRORS as error:
             texts = [line_of(error)]
         await self.client.views_update(view_id=said["view"]["id"], view=modal(texts))

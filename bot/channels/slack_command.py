@@ -29,6 +29,10 @@ class CommandDraft:
     async def show(self, parts: Sequence[str]) -> None:
         """Show nothing yet: such an address takes five messages."""
 
+    async def wait(self, text: str) -> None:
+        """See ``Draft``."""
+        await self._send(line(text))
+
     async def finish(self, final: Final) -> None:
         """See ``Draft``. Nobody but the asker may see it, and files have no such thing."""
         parts = [silent(part) for part in final.parts]

@@ -84,6 +84,10 @@ class SlackDraft:
         if settled:
             await self._write(len(whole), settled)
 
+    async def wait(self, text: str) -> None:
+        """See ``Draft``."""
+        await self.fail(text)
+
     async def finish(self, final: Final) -> None:
         """See ``Draft``."""
         parts = [silent(part) for part in final.parts]
@@ -107,6 +111,7 @@ class SlackDraft:
         first = self._written[0]
         await self._end(first)
         await self._edit(first, line(text))
+        first.text = text
         await self._drop_from(1)
 
     # --- one message --------------------------------------------------------------------------

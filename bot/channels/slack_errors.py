@@ -1,9 +1,6 @@
-"""What goes wrong in Slack, and what people are told of it. Knows nothing of messages."""
+"""What goes wrong in Slack. Knows nothing of messages."""
 
 from slack_sdk.errors import SlackApiError
-
-from bot.channels.delivery import line_of
-from retrievers.errors import LibraryError
 
 #: What Slack says where the bot is not, or may not write
 NOT_IN = frozenset(
@@ -21,10 +18,3 @@ def is_down(error: SlackApiError) -> bool:
     """Tell whether Slack cannot do it now, whatever it is."""
     status = getattr(error.response, "status_code", 0)
     return int(status) >= 500 or error.response.get("error") in _DOWN
-
-
-def told(error: Exception) -> str:
-    """Return what the asker is told of an error."""
-    if isinstance(error, LibraryError):
-        return "The library for this place (setting slack.libraries) cannot be opened."
-    return line_of(error)

@@ -16,12 +16,13 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.backend import Backend, Libraries
-from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn
+from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn, line_of
 from bot.channels.inbox import Inbox, Taken
+from bot.channels.outage import when_there
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
 from bot.channels.slack_command import CommandDraft
 from bot.channels.slack_draft import Place, SlackDraft, clear_away, delete
-from bot.channels.slack_errors import NOT_IN, is_down, told
+from bot.channels.slack_errors import NOT_IN, is_down
 from bot.channels.slack_events import Note, files_of, mentioned, words
 from bot.channels.slack_files import Fetched, Files
 from bot.channels.slack_people import People
@@ -78,7 +79,7 @@ class SlackWork:
         if taken.tries >= TRIES and note.kind in ("question", "edit"):
             with contextlib.suppress(SlackApiError, aiohttp.ClientError, TimeoutError):
                 await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
-                await self._say(note, told(error))
+                await self._say(note, line_of(error))
 
     async def _do(self, taken: Taken) -> None:
         note = Note.from_bytes(taken.message)
@@ -94,7 +95,7 @@ class SlackWork:
         except KNOWN_ERRORS as error:  # a library that is not there, Redis that is down
             if taken.tries < TRIES and isinstance(error, HistoryUnavailable):
                 raise
-            await self._draft(note, taken).fail(told(error))
+            await self._draft(note, taken).fail(line_of(error))
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise Unreachable from error
         except SlackApiError as error:
@@ -258,7 +259,7 @@ class SlackWork:
         if not turn.startswith(FAILED):
             backend = await self._backend(note)
             with contextlib.suppress(TurnNotFound):  # it is gone already
-                await backend.delete_turn(note.conversation, turn)
+                await when_there(lambda: backend.delete_turn(note.conversation, turn))
         await self._drop(note, shown, files)
 
     async def _turn(self, note: Note) -> str | None:
@@ -303,7 +304,7 @@ class SlackWork:
                 return
             root = _noted(taken).get("root") or await self._begin_thread(note)
         except KNOWN_ERRORS as error:
-            await alone.fail(told(error))
+            await alone.fail(line_of(error))
             return
         except SlackApiError as error:
             if error.response.get("error") not in NOT_IN:

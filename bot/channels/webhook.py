@@ -45,23 +45,23 @@ class WebhookDraft:
         """Post the text so far."""
         if self._channel.settings.drafts and not self._message.wait:
             with contextlib.suppress(httpx.HTTPError):  # the whole answer is still to come
-                await self._channel.callback.post(self._as("draft", parts=parts))
+                await self._channel.callback.post(self._message.reply("draft", parts=parts))
+
+    async def wait(self, line: str) -> None:
+        """Post the line, as a text so far."""
+        await self.show([line])
 
     async def finish(self, final: Final) -> None:
         """Keep the whole answer."""
-        self.told = self._as("answer", **told_of(final))
+        self.told = self._message.reply("answer", **told_of(final))
 
     async def fail(self, line: str) -> None:
         """Keep why there is no answer."""
-        self.told = self._as("failed", reason=line)
+        self.told = self._message.reply("failed", reason=line)
 
     def take_back(self) -> None:
         """Keep that there will be no answer to this message: it was edited or deleted."""
-        self.told = self._as("withdrawn")
-
-    def _as(self, type: str, **of: Any) -> dict[str, Any]:
-        asked = self._message
-        return {"type": type, "id": asked.id, "conversation": asked.conversation, **of}
+        self.told = self._message.reply("withdrawn")
 
 
 class Webhook:

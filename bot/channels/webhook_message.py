@@ -57,6 +57,10 @@ class Message(BaseModel):
             pictures.append(SentPicture(data, name=one.name, alt=one.alt))
         return pictures, unread
 
+    def reply(self, type: str, **of: Any) -> dict[str, Any]:
+        """Return what is told of this message."""
+        return {"type": type, "id": self.id, "conversation": self.conversation, **of}
+
 
 def told_of(final: Final) -> dict[str, Any]:
     """Return what is told of a whole answer."""

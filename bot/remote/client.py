@@ -1,18 +1,17 @@
-"""``RemoteChatBot``: a served bot, with the methods, events and errors of one in this process.
+"""``AsyncRemoteChatBot``: a served bot, with the methods, events and errors of one in this process.
 
-:class:`AsyncRemoteChatBot` does the work; :class:`RemoteChatBot` is the same for ordinary code (see
-:mod:`bot.blocking`). Knows nothing of how answers come about.
+Knows nothing of how answers come about.
 """
 
 import hashlib
 import re
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bot.blocking import BlockingBot
 from bot.edits import Callbacks, answer_in
 from bot.errors import BifocalError, TurnError
 from bot.events import Answer, Citation, Event
@@ -22,10 +21,11 @@ from bot.remote.pictures import upload
 from bot.remote.problems import Meaning
 from bot.remote.wire import Wire, segment
 from bot.sent import SentPicture
-from memory.errors import TurnNotFound, TurnOvertaken
+from memory.errors import TurnOvertaken
+from memory.feedback import Rating, Said
 from memory.found import SearchResult
 from memory.messages import Conversation, Summary
-from retrievers.errors import LibraryError, PictureRefused
+from retrievers.errors import LibraryNotFound, PictureRefused
 from retrievers.imaging import PictureLike
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class AsyncRemoteChatBot:
             "resumable": True,
         }
         headers = {"Idempotency-Key": _header(idempotency_key or uuid.uuid4().hex)}
-        meaning = Meaning(absent=LibraryError, conflict=TurnOvertaken, turn=True)
+        meaning = Meaning(absent=self._absent, conflict=TurnOvertaken, turn=True)
         async with aclosing(self._read("POST", "/v1/turns", meaning, asked, headers)) as events:
             async for event in events:
                 yield event
@@ -146,12 +146,8 @@ class AsyncRemoteChatBot:
         _check_no_callbacks(callbacks)
         if turn is None:
             turn = await talks.last_turn(self._wire, conversation)
-        meaning = Meaning(
-            absent=lambda said: _absent_turn(said, conversation, turn),
-            conflict=TurnOvertaken,
-            turn=True,
-        )
-        address = f"/v1/conversations/{segment(conversation)}/turns/{segment(turn)}"
+        meaning = replace(talks.of_turn(conversation, turn), conflict=TurnOvertaken, turn=True)
+        address = talks.turn_at(conversation, turn)
         asked: dict[str, Any] = {"library": self.library, "stream": True}
         if text is None:
             flow = self._read("POST", f"{address}/regenerate", meaning, asked, {})
@@ -192,6 +188,11 @@ class AsyncRemoteChatBot:
             headers={"Content-Type": "application/json", **headers},
         )
 
+    def _absent(self, said: str) -> Exception:
+        if "library" in said:
+            return LibraryNotFound(f"there is no library {self.library!r} that this key may read")
+        return PictureRefused(said)  # an upload that was kept for too short
+
     def _media(self, answer: Answer) -> Media:
         """Return how a cited picture is fetched, from any thread and without the event loop."""
 
@@ -208,13 +209,32 @@ class AsyncRemoteChatBot:
             raise PictureRefused(f"citation [{citation.mark}] of {citation.source} has no picture")
         return f"/v1/libraries/{segment(self.library)}/media/{segment(citation.media)}", Meaning()
 
+    # the service
+
+    async def libraries(self) -> list[str]:
+        """Return the names of the libraries that the key may read."""
+        return await talks.libraries(self._wire)
+
     # conversations
 
     async def delete_turn(self, conversation: str, turn: str) -> None:
         """Remove a turn by its id; ``TurnNotFound`` when there is none."""
-        address = f"/v1/conversations/{segment(conversation)}/turns/{segment(turn)}"
-        absent = Meaning(absent=lambda said: _absent_turn(said, conversation, turn))
-        await self._wire.data("DELETE", address, absent)
+        address = talks.turn_at(conversation, turn)
+        await self._wire.data("DELETE", address, talks.of_turn(conversation, turn))
+
+    async def stored_answer(self, conversation: str, turn: str | None = None) -> Answer:
+        """Return the answer of a stored turn. See :meth:`bot.AsyncChatBot.stored_answer`."""
+        if turn is None:
+            turn = await talks.last_turn(self._wire, conversation)
+        answer = await talks.stored_answer(self._wire, conversation, turn, self.library)
+        return replace(answer, media=self._media(answer))
+
+    async def give_feedback(
+        self, conversation: str, turn: str, rating: Rating, *, comment: str = "", sender: str = ""
+    ) -> None:
+        """Tell the service what an answer is worth. See :meth:`bot.AsyncChatBot.give_feedback`."""
+        said = Said(conversation, turn, rating, comment, sender)
+        await talks.give_feedback(self._wire, said)
 
     async def fork(
         self, conversation: str, name: str | None = None, *, turn: str | None = None
@@ -225,8 +245,8 @@ class AsyncRemoteChatBot:
     async def conversation(self, name: str) -> Conversation:
         """Return a conversation; empty when there is none of that name.
 
-        Its turns have citations and no ledger; of more than 5,000 turns it has the last ones, and
-        says so.
+        Its turns have citations and no ledger, which :meth:`stored_answer` has; of more than 5,000
+        turns it has the last ones, and says so.
         """
         return await talks.read(self._wire, name)
 
@@ -291,45 +311,6 @@ class AsyncRemoteChatBot:
         return await ingest(self._wire, self.library, paths, on_event or (lambda event: None))
 
 
-class RemoteChatBot(BlockingBot):
-    """A bot behind a service: ``bot = RemoteChatBot("https://…", key)``, then as :class:`ChatBot`.
-
-    Close it, or use it in a ``with`` statement. Takes and raises what :class:`AsyncRemoteChatBot`
-    does.
-    """
-
-    _bot: AsyncRemoteChatBot
-
-    def __init__(
-        self,
-        url: str,
-        key: str = "",
-        *,
-        library: str = "default",
-        timeout: float = SECONDS,
-        allow_http: bool = False,
-    ) -> None:
-        from anyio.from_thread import start_blocking_portal
-
-        bot = AsyncRemoteChatBot(url, key, library=library, timeout=timeout, allow_http=allow_http)
-        closing = ExitStack()
-        portal = closing.enter_context(start_blocking_portal())
-        closing.callback(portal.call, bot.aclose)
-        super().__init__(bot, portal, closing)
-
-    def __repr__(self) -> str:
-        return f"Remote{repr(self._bot).removeprefix('AsyncRemote')}"
-
-    def ingest(
-        self,
-        *paths: str | Path,
-        prune: bool = False,
-        on_event: "Callable[[IngestEvent], None] | None" = None,
-    ) -> "Report":
-        """Upload files into the library. See :meth:`AsyncRemoteChatBot.ingest`."""
-        return self._run(lambda: self._bot.ingest(*paths, prune=prune, on_event=on_event))
-
-
 def _check_no_callbacks(callbacks: Callbacks) -> None:
     if callbacks:
         raise BifocalError(
@@ -342,9 +323,3 @@ def _header(key: str) -> str:
     if re.fullmatch(r"[\x21-\x7e]{1,255}", key):
         return key
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _absent_turn(said: str, conversation: str, turn: str | None) -> Exception:
-    if "library" in said:
-        return LibraryError(said)
-    return TurnNotFound(f"conversation {conversation!r} has no turn {turn!r} that this key can see")

@@ -5,18 +5,24 @@ Knows nothing of turns under way.
 
 import json
 import uuid
+from dataclasses import asdict, replace
 from typing import Any
 
 from bot.errors import ServiceError
+from bot.events import Answer
 from bot.remote.problems import Meaning
 from bot.remote.wire import Wire, segment
 from memory.errors import (
     ConversationNotFound,
+    FeedbackFull,
+    HistoryError,
     PictureNotFound,
     TurnNotFound,
 )
+from memory.feedback import Said
 from memory.found import Found, SearchResult
 from memory.messages import Conversation, Message, PictureRef, Summary, Turn
+from retrievers.errors import LibraryError
 
 MOST_TURNS = 5000  #: of a conversation in one answer
 PAGE = 500
@@ -40,9 +46,36 @@ def of_picture(number: int) -> Meaning:
     return Meaning(absent=lambda _: PictureNotFound(told))
 
 
+def of_turn(conversation: str, turn: str) -> Meaning:
+    """Return what problems mean where a turn is asked for."""
+
+    def absent(said: str) -> Exception:
+        if "library" in said:
+            return LibraryError(said)
+        return TurnNotFound(
+            f"conversation {conversation!r} has no turn {turn!r} that this key can see"
+        )
+
+    return Meaning(absent=absent, conflict=HistoryError)
+
+
+def turn_at(conversation: str, turn: str) -> str:
+    """Return the address of a turn."""
+    return f"/v1/conversations/{segment(conversation)}/turns/{segment(turn)}"
+
+
 def picture_at(conversation: str, number: int) -> str:
     """Return the address of a conversation's picture."""
     return f"/v1/conversations/{segment(conversation)}/pictures/{int(number)}"
+
+
+async def libraries(wire: Wire) -> list[str]:
+    """Return the names of the libraries that the key may read."""
+    value = await wire.json("GET", "/v1/libraries", Meaning())
+    try:
+        return [str(one["name"]) for one in value["libraries"]]
+    except (KeyError, TypeError, ValueError):
+        raise other_form() from None
 
 
 async def read(wire: Wire, name: str, last: int = MOST_TURNS) -> Conversation:
@@ -103,8 +136,31 @@ async def last_turn(wire: Wire, conversation: str) -> str:
     """Return the id of the last turn; ``ConversationNotFound`` when there is none."""
     found = await read(wire, conversation, last=1)
     if not found.turns:
-        raise ConversationNotFound(f"conversation {conversation!r} has no turn to answer again")
+        raise ConversationNotFound(f"there is no conversation {conversation!r} with turns")
     return found.turns[-1].id
+
+
+async def stored_answer(wire: Wire, conversation: str, turn: str, library: str) -> Answer:
+    """Return the answer of a stored turn; sources have the names that ``library`` gives them."""
+    value = await wire.json(
+        "GET", turn_at(conversation, turn), of_turn(conversation, turn), params={"library": library}
+    )
+    try:
+        return Answer.from_json(value)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise other_form() from None
+
+
+async def give_feedback(wire: Wire, said: Said) -> None:
+    """Say what an answer is worth."""
+    given = {name: value for name, value in asdict(said).items() if name != "at"}
+    await wire.json(
+        "POST",
+        "/v1/feedback",
+        replace(of_turn(said.conversation, said.turn), conflict=FeedbackFull),
+        content=json_body(given),
+        headers={"Content-Type": "application/json"},
+    )
 
 
 async def listed(wire: Wire, offset: int, limit: int | None) -> list[Summary]:

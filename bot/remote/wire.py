@@ -56,7 +56,7 @@ def checked_url(url: str, allow_http: bool) -> str:
     if parsed.scheme == "http" and not (allow_http or _is_loopback(parsed.host)):
         raise SettingsError(
             f"service {url[:80]!r}: over http anybody on the way could read the key; give https://,"
-            " or allow_http=True"
+            " or allow it (--allow-http, in Python allow_http=True)"
         )
     return str(parsed).rstrip("/")
 
@@ -128,7 +128,7 @@ class Wire:
             if told.status == 404 and method == "DELETE" and tries.broke:
                 return b""  # the try before did it
             if not await tries.after(told):
-                raise meaning.error(told)
+                raise self._error(told, meaning)
 
     @asynccontextmanager
     async def answer(
@@ -149,7 +149,7 @@ class Wire:
                     yield response
                     return
             if not await tries.after(told):
-                raise meaning.error(told)
+                raise self._error(told, meaning)
 
     @asynccontextmanager
     async def _sent(
@@ -176,6 +176,14 @@ class Wire:
             body = b""
         return Told.read(response.status_code, body, response.headers.get("retry-after", ""))
 
+    def _error(self, told: Told, meaning: Meaning) -> Exception:
+        if told.kind != "unauthorized":
+            return meaning.error(told)
+        given = "Authorization" in self._options["headers"]
+        said = "does not take this API key" if given else "asks for an API key"
+        way = "set BIFOCAL_KEY (in Python key=) to one that `bifocal keys add` made there"
+        return ServiceError(f"service {self.url} {said}; {way}", status=told.status, kind=told.kind)
+
     def unreachable(self, error: Broken) -> ServiceError:
         """Return what is told when a service does not answer, or not to the end."""
         if error.sent:
@@ -193,7 +201,7 @@ class Wire:
         except httpx.TransportError as error:
             raise self.unreachable(Broken(error)) from None
         if not response.is_success:
-            raise meaning.error(Told.read(response.status_code, response.content))
+            raise self._error(Told.read(response.status_code, response.content), meaning)
         return response.content
 
 

@@ -13,7 +13,7 @@ Where things are. Each imports only what stands below it here, as the tests chec
 - ``http``           what every request goes through: who asks, caps, bodies, problems
 - ``served``         a bot for each tenant and library, and what it calls sources outside
 - ``access``         who may do what, and how much: rights, keys, limits
-- ``stores``         what all processes share in Redis: the connection, uploads, feedback
+- ``stores``         what all processes share in Redis: the connection, uploads
 - ``settings``       the table ``[serve]``
 
 ``bot.channels`` imports ``observability`` and what stands below it; only ``app`` imports

@@ -8,7 +8,7 @@ The one place that knows every part. A route finds what it needs in ``request.ap
 - ``limiter``    rates and budgets of keys; None likewise bot/service/access/limiting.py
 - ``admission``  the bounded queue before the turns       bot/service/flow/admission.py
 - ``uploads``    pictures sent before their turns         bot/service/stores/uploads.py
-- ``feedback``   what was said of answers                 bot/service/stores/feedback.py
+- ``feedback``   what was said of answers                 memory/feedback.py
 - ``jobs``       the taking in of uploaded files          bot/service/ingestion/jobs.py
 - ``drawing``    how many pictures are drawn at once
 - ``webhook``    the webhook, if it is set                bot/channels/webhook.py
@@ -70,10 +70,10 @@ from bot.service.openai.fetching import PictureFetcher
 from bot.service.openai.schema import ChatCompletionRequest, EmbeddingRequest
 from bot.service.page import mounting
 from bot.service.served.bots import Bots
-from bot.service.stores.feedback import Feedback
 from bot.service.stores.shared_redis import SharedRedis
 from bot.service.stores.uploads import Uploads
 from bot.settings import Settings
+from memory.feedback import Feedback
 
 ROUTERS = (
     conversation_files.router,

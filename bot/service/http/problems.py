@@ -11,9 +11,8 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from bot.errors import KNOWN_ERRORS, ModelBusy, ModelError, TurnError
-from bot.service.served.bots import LibraryNotFound
 from memory import errors as history
-from retrievers.errors import PictureRefused, RetrievalError, SourceRefused
+from retrievers.errors import LibraryNotFound, PictureRefused, RetrievalError, SourceRefused
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "urn:bifocal:problem:"
@@ -138,6 +137,8 @@ def _of_history(error: history.HistoryError) -> Problem:
         return Problem(422, "key-reused", told, fields=[("Idempotency-Key", "used before")])
     if isinstance(error, history.ConversationExists):
         return Problem(409, "conflict", "a conversation of that name exists; choose another name")
+    if isinstance(error, history.FeedbackFull):
+        return Problem(409, "conflict", str(error))
     if isinstance(error, history.TurnOvertaken):
         return Problem(409, "conflict", "the conversation was changed meanwhile; ask again")
     if isinstance(error, history.ArchiveRefused):

@@ -87,7 +87,6 @@ async def regenerate_turn(request: Request, access: Who, conversation: C, turn: 
 async def delete_turn(request: Request, access: Who, conversation: C, turn: T) -> None:
     """Take a turn out, with the pictures that only it names and what was said of it."""
     await (await own_bot(request, access)).delete_turn(conversation, turn)
-    await request.app.state.feedback.forget(access.tenant, conversation, turn)
 
 
 async def _answered(

@@ -31,8 +31,8 @@ from bot.service.native.pictures import PICTURE, picture_response
 from bot.service.served.bot import ServedBot, shown_turn
 from bot.service.served.bots import DEFAULT
 from bot.service.served.names import Names
-from bot.service.stores.feedback import Feedback
 from memory.errors import HistoryError
+from memory.feedback import Feedback
 from memory.messages import Conversation, PictureRef, Turn
 from memory.redis_history import RedisHistory
 

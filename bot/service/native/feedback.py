@@ -1,6 +1,6 @@
 """``/v1/feedback``: thumbs up or down for an answer, with a comment, for whoever runs the service.
 
-Knows nothing of how it is kept (``feedback_store.py``).
+Knows nothing of how it is kept (``memory/feedback.py``).
 """
 
 import time
@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from bot.service.http.bodies import read_json
 from bot.service.http.openapi import PROBLEMS, Name, Strict, body, example
-from bot.service.http.problems import Problem, not_found
+from bot.service.http.problems import not_found
 from bot.service.http.replies import Json
 from bot.service.http.requests import Who
 from bot.service.native.conversations import history_of
-from bot.service.stores.feedback import Feedback, Full, Said
+from memory.feedback import Feedback, Said
 
 router = APIRouter(tags=["feedback"])
 LINES = "application/x-ndjson"
@@ -89,18 +89,8 @@ _LISTED: dict[int | str, dict[str, Any]] = {
 async def give_feedback(request: Request, access: Who) -> Response:
     """Say what an answer is worth; what the same sender said of it before is replaced."""
     given = await read_json(request, FeedbackGiven)
-    history = history_of(request, access)
-    await history.turn(given.conversation, given.turn)
     said = Said(**given.model_dump(), at=time.time())
-    store: Feedback = request.app.state.feedback
-    try:
-        await store.save(access.tenant, said)
-    except Full:
-        told = "this conversation has all the feedback that is kept; delete some"
-        raise Problem(409, "conflict", told) from None
-    if not (await history.load(given.conversation, last=1)).total:  # forgotten meanwhile
-        await store.forget(access.tenant, given.conversation)
-        raise not_found("conversation of that name")
+    await history_of(request, access).give_feedback(said)
     return Json(asdict(said), 201)
 
 

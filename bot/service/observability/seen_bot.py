@@ -10,6 +10,7 @@ from bot.events import Answer, Citation, Event
 from bot.sent import SentPicture
 from bot.service.observability.seen import Seen
 from bot.service.served.bots import Bots
+from memory.feedback import Rating
 from memory.messages import Conversation
 from retrievers.imaging import PictureLike
 
@@ -66,10 +67,16 @@ class SeenBot:
         """Return a whole conversation."""
         return await self._bot.conversation(name)
 
-    async def picture(self, conversation: str, number: int) -> bytes:
-        """Return a conversation's picture."""
-        return await self._bot.picture(conversation, number)
-
     async def cited_picture(self, answer: Answer, citation: Citation) -> bytes:
         """Return the picture that a citation points at."""
         return await self._bot.cited_picture(answer, citation)
+
+    async def stored_answer(self, conversation: str, turn: str | None = None) -> Answer:
+        """Return an answer as it was given."""
+        return await self._bot.stored_answer(conversation, turn)
+
+    async def give_feedback(
+        self, conversation: str, turn: str, rating: Rating, *, comment: str = "", sender: str = ""
+    ) -> None:
+        """Keep what somebody says of an answer."""
+        await self._bot.give_feedback(conversation, turn, rating, comment=comment, sender=sender)

@@ -22,10 +22,10 @@ from bot.service.openai.answers import without_footnotes
 from bot.service.openai.given_history import GivenHistory, GivenTurn
 from bot.service.openai.messages import Address, Asked, MessageRefused, Said, read_messages
 from bot.service.openai.schema import ChatCompletionRequest
-from bot.service.served.bots import DEFAULT, Bots, LibraryNotFound
+from bot.service.served.bots import DEFAULT, Bots
 from bot.turn_state import Parts
 from prompts import Prompt, load_prompt
-from retrievers.errors import PictureRefused
+from retrievers.errors import LibraryNotFound, PictureRefused
 
 ALIAS = "bifocal"  #: the model that is the default library
 FETCHING = 30.0  #: seconds for all pictures of a request that are fetched

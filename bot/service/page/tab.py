@@ -23,7 +23,7 @@ from bot.service.page.sessions import Sessions
 from bot.service.served.bot import ServedBot, stored_answer
 from bot.service.served.bots import DEFAULT
 from bot.service.served.names import LibraryNames
-from bot.service.stores.feedback import Feedback, Full, Said
+from memory.feedback import Feedback, Said
 from memory.messages import Conversation, Summary, Turn
 from memory.redis_history import RedisHistory
 from retrievers.evidence import Box, Evidence
@@ -160,23 +160,17 @@ class Tab:
 
     async def delete_turn(self, turn: str) -> None:
         """Take a turn out, with what was said of it."""
-        access = await self.access(counts=True)
-        await (await self._bot(access)).delete_turn(self._named(), turn)
-        await self.state.feedback.forget(access.tenant, self._named(), turn)
+        await (await self._bot(await self.access(counts=True))).delete_turn(self._named(), turn)
 
     async def rate(self, turn: str, rating: Literal["up", "down"] | None) -> None:
         """Say what an answer is worth; ``None`` takes it back."""
         access = await self.access(counts=True)
-        store: Feedback = self.state.feedback
         if rating is None:
+            store: Feedback = self.state.feedback
             await store.drop(access.tenant, self._named(), turn, "")
             return
-        await self.turn(turn)
-        try:
-            await store.save(access.tenant, Said(self._named(), turn, rating, at=time.time()))
-        except Full:
-            told = "this conversation has all the feedback that is kept"
-            raise Problem(409, "conflict", told) from None
+        said = Said(self._named(), turn, rating, at=time.time())
+        await self.state.bots.history_of(access.tenant).give_feedback(said)
 
     # pictures and passages
 

@@ -50,6 +50,11 @@ class ServedBot(AsyncChatBot):
             async for event in events:
                 yield event
 
+    async def stored_answer(self, conversation: str, turn: str | None = None) -> Answer:
+        """See :meth:`AsyncChatBot.stored_answer`."""
+        answer = await super().stored_answer(conversation, turn)
+        return shown_answer(answer, await asyncio.to_thread(self.names.now))
+
     async def _shown(self, flow: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         names: Names | None = None
         sources: set[str] = set()

@@ -17,15 +17,11 @@ from bot.service.served.bot import ServedBot
 from bot.service.served.names import LibraryNames
 from bot.settings import Settings
 from memory.redis_history import RedisHistory
-from retrievers.errors import LibraryError
+from retrievers.errors import LibraryNotFound
 from retrievers.library import Library
 from retrievers.library_schema import FILE
 
 DEFAULT = "default"  #: the library of the setting ``library``
-
-
-class LibraryNotFound(LibraryError):
-    """There is no library of that name."""
 
 
 class Bots:

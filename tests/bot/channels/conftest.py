@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import importlib.util
 import json
 import os
 import re
@@ -24,10 +25,22 @@ from seeing_double import SeeingModel, painted, seeing_model
 from bot import Settings
 from bot.build import ingestor
 from bot.channels.webhook_message import signed
+from bot.service.access.keys import KeyStore
+from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_history import RedisHistory
 from retrievers.library import Library
 
 SECRET = "a secret of the webhook for tests"
+
+_spec = importlib.util.spec_from_file_location(
+    "service_conftest", Path(__file__).parents[1] / "service" / "conftest.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+_served = importlib.util.module_from_spec(_spec)
+sys.modules["service_conftest"] = _served  # dataclasses look themselves up
+_spec.loader.exec_module(_served)
+serve = _served.serve
 
 
 @dataclass
@@ -76,15 +89,89 @@ class Stage(Protocol):
 OpenStage = Callable[..., AbstractAsyncContextManager[Any]]
 
 
-class WebhookStage:
+class Service:
+    """``bifocal serve`` over a library, in processes of its own: the last that was started is
+    spoken to. Started again, when none runs, it has the same address."""
+
+    _command: tuple[str, ...] = ("-m", "bot", "serve", "--port")
+
+    def __init__(self, library: Path, folder: Path, **environment: str) -> None:
+        self.library, self._folder, self._given = library, folder, environment
+        self._processes: list[asyncio.subprocess.Process] = []
+        self._port = "0"
+        self.url = self.key = ""
+
+    async def start(self, **environment: str) -> None:
+        """Start it, and wait until it is ready."""
+        log = self._folder / f"log-{uuid.uuid4().hex}"
+        given = {
+            "BIFOCAL_MODEL": "extractive",
+            "BIFOCAL_LIBRARY": str(self.library),
+            "NO_PROXY": "127.0.0.1",
+        }
+        with log.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, *self._command, "0" if self._processes else self._port),
+                stderr=out,
+                env={**os.environ, **given, **self._given, **environment},
+            )
+        self._processes.append(process)
+        async with asyncio.timeout(120):
+            while not (found := re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())):
+                assert process.returncode is None, log.read_text()
+                await asyncio.sleep(0.05)
+            self.url, self._port = found[0], found[1]
+            async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+                while True:
+                    try:
+                        if (await client.get("/readyz")).is_success:
+                            return
+                    except httpx.TransportError:
+                        await asyncio.sleep(0.05)
+
+    async def make_key(self, *libraries: str) -> str:
+        """Return a new key that reads these libraries."""
+        folder = self.library / "redis"
+        async with await SharedRedis.open(folder=folder) as redis:
+            _, key = await KeyStore(redis).add(
+                f"k{uuid.uuid4().hex[:8]}", tenant="default", read=list(libraries), write=[]
+            )
+        return key
+
+    async def revoke(self, key: str) -> None:
+        """Revoke a key."""
+        async with await SharedRedis.open(folder=self.library / "redis") as redis:
+            await KeyStore(redis).revoke(key.split("_")[1])
+
+    def log(self) -> str:
+        """Return everything that the processes wrote."""
+        return "".join(file.read_text() for file in self._folder.glob("log-*"))
+
+    async def kill(self) -> None:
+        """End the oldest process at once."""
+        process = self._processes.pop(0)
+        process.kill()
+        await process.wait()
+
+    async def stop(self) -> None:
+        """End all processes in order."""
+        for process in self._processes:
+            if process.returncode is None:
+                process.terminate()
+        async with asyncio.timeout(120):
+            for process in self._processes:
+                await process.wait()
+
+
+class WebhookStage(Service):
     """``bifocal serve`` with a webhook, and the program at its other end. See :class:`Stage`."""
 
     def __init__(self, library: Path, folder: Path) -> None:
-        self._library, self._folder = library, folder
+        super().__init__(library, folder, BIFOCAL_WEBHOOK_SECRET=SECRET)
+        self.memory = library  #: whose Redis keeps the conversations
         self.posted: list[dict[str, Any]] = []  #: what came to the callback, whole
         self._came = asyncio.Condition()
-        self._processes: list[asyncio.subprocess.Process] = []
-        self.url = self.callback = ""
+        self.callback = ""
         self.secret = SecretStr(SECRET)
 
     async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,52 +196,8 @@ class WebhookStage:
             writer.close()
 
     async def start(self, **environment: str) -> None:
-        """Start a ``bifocal serve``, which is talked to from now on, and wait until it is
-        ready."""
-        log = self._folder / f"log-{uuid.uuid4().hex}"
-        command = [sys.executable, "-m", "bot", "serve", "--port", "0", "-l", str(self._library)]
-        given = {
-            "BIFOCAL_MODEL": "extractive",
-            "BIFOCAL_WEBHOOK_SECRET": SECRET,
-            "BIFOCAL_WEBHOOK_CALLBACK": self.callback,
-            "NO_PROXY": "127.0.0.1",
-            **environment,
-        }
-        with log.open("wb") as out:
-            process = await asyncio.create_subprocess_exec(
-                *command, stderr=out, env={**os.environ, **given}
-            )
-        self._processes.append(process)
-        async with asyncio.timeout(120):
-            while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
-                assert process.returncode is None, log.read_text()
-                await asyncio.sleep(0.05)
-            self.url = found[0]
-            async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
-                while True:
-                    try:
-                        if (await client.get("/readyz")).is_success:
-                            return
-                    except httpx.TransportError:
-                        await asyncio.sleep(0.05)
-
-    def log(self) -> str:
-        """Return everything that the processes wrote."""
-        return "".join(file.read_text() for file in self._folder.glob("log-*"))
-
-    async def kill(self) -> None:
-        """End the oldest process at once."""
-        process = self._processes.pop(0)
-        process.kill()
-        await process.wait()
-
-    async def stop(self) -> None:
-        """End all processes in order."""
-        for process in self._processes:
-            process.terminate()
-        async with asyncio.timeout(120):
-            for process in self._processes:
-                await process.wait()
+        """Start the process, and wait until it is ready."""
+        await super().start(**{"BIFOCAL_WEBHOOK_CALLBACK": self.callback, **environment})
 
     async def post(self, **message: Any) -> httpx.Response:
         """Hand a message to the bot."""
@@ -204,10 +247,7 @@ class WebhookStage:
 
     async def remembered(self, conversation: str) -> list[str]:
         """Return the questions that memory keeps."""
-        folder = self._library / "redis"
-        async with await RedisHistory.open(folder=folder, tenant="default") as history:
-            found = await history.load(f"webhook:{conversation}")
-        return [turn.question.text for turn in found.turns]
+        return await questions(self.memory, f"webhook:{conversation}")
 
     def _shown(self, told: dict[str, Any]) -> Shown:
         notes = [f"{note['place']} {note['quote']}" for note in told.get("footnotes", [])]
@@ -217,6 +257,76 @@ class WebhookStage:
         return Shown(told["id"], "\n".join(lines), pictures)
 
 
+class WebhookBesideStage(WebhookStage):
+    """The webhook in a program that is not ``bifocal serve``."""
+
+    _command = (str(Path(__file__).parent / "webhook_beside.py"),)
+
+
+async def questions(library: Path, conversation: str) -> list[str]:
+    """Return the questions that the Redis of a library keeps of a conversation."""
+    async with await RedisHistory.open(folder=library / "redis", tenant="default") as history:
+        found = await history.load(conversation)
+    return [turn.question.text for turn in found.turns]
+
+
+class Beside:
+    """A channel over a served bot: two processes that start and die together. See
+    :class:`Stage`."""
+
+    def __init__(self, stage: Any, service: Service) -> None:
+        self.stage, self.service = stage, service
+        stage.memory = service.library
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stage, name)
+
+    async def start(self, **environment: str) -> None:
+        """Start the service with these settings, and the channel beside it."""
+        await self.service.start(**environment)
+        self.service.key = self.service.key or await self.service.make_key("*")
+        await self.join()
+
+    async def join(self, **environment: str) -> None:
+        """Start the channel alone."""
+        given = {"BIFOCAL_URL": self.service.url, "BIFOCAL_KEY": self.service.key}
+        await self.stage.start(**given, **environment)
+
+    async def kill(self) -> None:
+        """End both processes at once."""
+        await asyncio.gather(self.stage.kill(), self.service.kill())
+
+    async def stop(self) -> None:
+        """End both in order."""
+        await self.stage.stop()
+        await self.service.stop()
+
+
+@asynccontextmanager
+async def running(stage: Any, environment: dict[str, str]) -> AsyncIterator[Any]:
+    """Start a stage, and stop it in the end."""
+    try:
+        await stage.start(**environment)
+        yield stage
+    finally:
+        await stage.stop()
+
+
+@pytest.fixture
+def service(demo_library: Path, tmp_path: Path) -> Service:
+    """``bifocal serve`` over the demo's library, which asks for keys; not started yet."""
+    libraries = str(tmp_path / "libraries")
+    return Service(
+        demo_library, tmp_path, BIFOCAL_SERVE_KEYS="on", BIFOCAL_SERVE_LIBRARIES=libraries
+    )
+
+
+@pytest.fixture
+def beside(service: Service) -> Callable[[Any], Beside]:
+    """Return what puts a stage over the service."""
+    return lambda stage: Beside(stage, service)
+
+
 @pytest.fixture
 def webhook_stage(demo_library: Path, tmp_path: Path) -> OpenStage:
     """Return what opens the stage of the webhook; keywords are environment variables."""
@@ -224,16 +334,33 @@ def webhook_stage(demo_library: Path, tmp_path: Path) -> OpenStage:
     @asynccontextmanager
     async def opened(**environment: str) -> AsyncIterator[WebhookStage]:
         stage = WebhookStage(demo_library, tmp_path)
-        server = await asyncio.start_server(stage.receive, "127.0.0.1", 0)
-        stage.callback = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/answers"
-        async with server:
-            try:
-                await stage.start(**environment)
-                yield stage
-            finally:
-                await stage.stop()
+        async with called_back(stage), running(stage, environment):
+            yield stage
 
     return opened
+
+
+@pytest.fixture
+def webhook_beside_stage(tmp_path: Path, beside: Callable[[Any], Beside]) -> OpenStage:
+    """Return what opens the webhook over a served bot; keywords are variables of the service."""
+
+    @asynccontextmanager
+    async def opened(**environment: str) -> AsyncIterator[Beside]:
+        webhook = WebhookBesideStage(tmp_path / "beside", tmp_path)
+        stage = beside(webhook)
+        async with called_back(webhook), running(stage, environment):
+            yield stage
+
+    return opened
+
+
+@asynccontextmanager
+async def called_back(stage: WebhookStage) -> AsyncIterator[None]:
+    """Be the callback of a webhook."""
+    server = await asyncio.start_server(stage.receive, "127.0.0.1", 0)
+    stage.callback = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/answers"
+    async with server:
+        yield
 
 
 @pytest.fixture
@@ -242,13 +369,25 @@ def discord_stage(demo_library: Path) -> OpenStage:
 
     @asynccontextmanager
     async def opened(**environment: str) -> AsyncIterator[DiscordStage]:
+        async with (
+            calm_discord() as discord,
+            running(DiscordStage(discord, demo_library), environment) as stage,
+        ):
+            yield stage
+
+    return opened
+
+
+@pytest.fixture
+def discord_beside_stage(tmp_path: Path, beside: Callable[[Any], Beside]) -> OpenStage:
+    """Return what opens Discord over a served bot; keywords are variables of the service."""
+
+    @asynccontextmanager
+    async def opened(**environment: str) -> AsyncIterator[Beside]:
         async with calm_discord() as discord:
-            stage = DiscordStage(discord, demo_library)
-            try:
-                await stage.start(**environment)
+            stage = beside(DiscordStage(discord, tmp_path / "beside"))
+            async with running(stage, environment):
                 yield stage
-            finally:
-                await stage.stop()
 
     return opened
 

@@ -35,6 +35,7 @@ class DiscordStage:
     def __init__(self, discord: Discord, library: Path) -> None:
         self._discord, self._library = discord, library
         self._processes: list[asyncio.subprocess.Process] = []
+        self.memory = library  #: whose Redis keeps the conversations
         self._said: dict[str, Answered] = {}
         self._told: list[Answered] = []
         self._people: dict[str, str] = {}
@@ -114,7 +115,7 @@ class DiscordStage:
 
     async def remembered(self, conversation: str) -> list[str]:
         """Return the questions that memory keeps of a conversation."""
-        folder, thread = self._library / "redis", _thread_of(conversation)
+        folder, thread = self.memory / "redis", _thread_of(conversation)
         async with await RedisHistory.open(folder=folder, tenant="default") as history:
             found = await history.load(f"discord:100:{thread}")
         return [turn.question.text for turn in found.turns]

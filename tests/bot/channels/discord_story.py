@@ -97,16 +97,23 @@ def player(open_bot: Any, discord: Discord) -> Play:
 
             libraries = Libraries(opening, settings.libraries)
             channel = DiscordChannel(settings, libraries, redis, identify=0)
-            running = asyncio.create_task(channel.run())
-            connected = asyncio.create_task(discord.until(lambda: discord.gateway.connected))
-            await asyncio.wait({running, connected}, return_when=asyncio.FIRST_COMPLETED)
-            connected.cancel()
-            if running.done():
-                running.result()
-            try:
+            async with connected(channel, discord):
                 yield Story(discord, bot, redis, channel, opened)
-            finally:
-                running.cancel()
-                await asyncio.wait({running})
 
     return playing
+
+
+@asynccontextmanager
+async def connected(channel: DiscordChannel, discord: Discord) -> AsyncIterator[None]:
+    """Run a channel, once it is connected."""
+    running = asyncio.create_task(channel.run())
+    waiting = asyncio.create_task(discord.until(lambda: discord.gateway.connected))
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if running.done():
+        running.result()
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait({running})

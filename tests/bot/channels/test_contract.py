@@ -1,10 +1,13 @@
 """What every channel must do, told as stories, run against each.
 
-A channel joins by a fixture ``NAME_stage`` (see conftest.py) and its name in ``CHANNELS``.
+A channel joins by a fixture ``NAME_stage`` (see conftest.py) and its name in ``CHANNELS``. With
+``beside`` in its name it runs over a served bot: one story (``BESIDE``), all of them with
+``BIFOCAL_FULL=1``.
 """
 
 import asyncio
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +18,10 @@ from PIL import Image
 
 from bot.service.stores.shared_redis import SharedRedis
 
-CHANNELS = ("webhook", "discord")
+CHANNELS = ("webhook", "discord", "webhook_beside", "discord_beside")
+FULL = bool(os.environ.get("BIFOCAL_FULL"))
+#: What is told of a channel over a served bot in the ordinary run
+BESIDE = "test_an_edited_question_is_answered_anew_and_a_deleted_one_forgotten"
 TALL = "How tall is the lighthouse?"
 ADDRESS = re.compile(r"https?://|www\.|\]\(|<[@!#]|@(?:everyone|here|channel)", re.IGNORECASE)
 
@@ -23,6 +29,8 @@ ADDRESS = re.compile(r"https?://|www\.|\]\(|<[@!#]|@(?:everyone|here|channel)", 
 @pytest.fixture(params=CHANNELS)
 def open_stage(request: pytest.FixtureRequest) -> Any:
     """Open the stage of each channel."""
+    if "beside" in request.param and not FULL and request.node.originalname != BESIDE:
+        pytest.skip("over a served bot only with BIFOCAL_FULL=1")
     return request.getfixturevalue(f"{request.param}_stage")
 
 

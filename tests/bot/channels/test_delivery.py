@@ -9,9 +9,9 @@ import pytest
 
 from bot import AsyncChatBot
 from bot.channels.backend import Backend, Libraries
-from bot.channels.delivery import Final, Incoming, answer, line_of
-from bot.channels.final import evidence_lines, stored_answer
-from bot.errors import ModelBusy, ModelError, TurnError
+from bot.channels.delivery import AWAY, Final, Incoming, answer, line_of
+from bot.channels.final import why_lines
+from bot.errors import ModelBusy, ModelError, ServiceError, TurnError
 from bot.events import Answer, Done, Event, Token
 from bot.sent import SentPicture
 from memory.errors import HistoryUnavailable, TurnInFlight, TurnNotFound
@@ -28,6 +28,8 @@ class Written:
         self.every = every
         self.shown: list[list[str]] = []
         self.at: list[float] = []
+        self.waits: list[str] = []
+        self.waiting = asyncio.Event()
         self.final: Final | None = None
         self.failed = ""
         self.seen = asyncio.Event()
@@ -37,6 +39,11 @@ class Written:
         self.shown.append(list(parts))
         self.at.append(asyncio.get_running_loop().time())
         self.seen.set()
+
+    async def wait(self, line: str) -> None:
+        """Keep the line."""
+        self.waits.append(line)
+        self.waiting.set()
 
     async def finish(self, final: Final) -> None:
         """Keep the whole answer."""
@@ -91,11 +98,11 @@ async def test_a_real_turn_is_shown_with_footnotes_and_the_picture_it_cites(
         await answer(backend, Incoming("c1", text="What is this?", pictures=[picture]), shown)
         assert shown.final is not None
         assert shown.final.pictures
-        stored = await stored_answer(backend, "c1", done.turn)
+        stored = await backend.stored_answer("c1", done.turn)
         assert stored.text == done.text
-        assert any("cited" in line for line in evidence_lines(stored))
+        assert any("cited" in line for line in why_lines(stored))
         with pytest.raises(TurnNotFound):
-            await stored_answer(backend, "c1", "none")
+            await backend.stored_answer("c1", "none")
 
 
 async def test_edits_are_no_faster_than_the_channel_allows_and_the_last_is_whole(
@@ -142,6 +149,26 @@ async def test_what_is_busy_is_waited_for_and_said_when_it_does_not_end(open_bot
         draft = Written()
         assert await answer(Told(bot, busy), Incoming("c", text="?"), draft, patience=0) is None
         assert draft.failed == "There is too much to do at the moment. Ask again in a minute."
+
+
+async def test_a_service_that_is_away_is_waited_for_however_long_and_said_once(
+    open_bot: Any,
+) -> None:
+    away = ServiceError("service http://x: it cannot be reached", retry_after=1.0)
+    async with open_bot(model_name="extractive") as bot:
+        told, draft = Told(bot, away, away, ["Aye."]), Written()
+        places = asyncio.Semaphore(1)
+        asked = Incoming("c", text="?")
+        running = asyncio.create_task(answer(told, asked, draft, places=places, patience=0))
+        async with asyncio.timeout(60):
+            await draft.waiting.wait()
+            async with places:  # whoever waits takes nobody's place
+                pass
+            assert await running is not None
+        assert told.begun == 3
+        assert draft.waits == [AWAY]
+        assert draft.final is not None
+        assert draft.final.text == "Aye."
 
 
 async def test_an_error_is_one_line_without_paths_secrets_or_links(open_bot: Any) -> None:

@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from PIL import Image
 
-from bot.service.stores.feedback import Feedback
+from memory.feedback import Feedback
 
 
 @pytest.fixture

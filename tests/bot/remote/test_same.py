@@ -14,6 +14,7 @@ from PIL import Image
 from scripted_chat import ScriptedChat
 
 from bot import AsyncRemoteChatBot, Done, SentPicture, TurnError
+from bot.service.stores.shared_redis import SharedRedis
 from bot.show import source_name
 from memory.errors import (
     ArchiveRefused,
@@ -25,6 +26,7 @@ from memory.errors import (
     PictureNotFound,
     TurnNotFound,
 )
+from memory.feedback import Feedback, Said
 from retrievers.errors import PictureRefused
 
 TALL = "How tall is the lighthouse?"
@@ -154,6 +156,50 @@ class TestSame:
                 await bot.regenerate("c", first.turn)
             with pytest.raises(ConversationNotFound):
                 await bot.regenerate("c")
+
+    async def test_a_stored_answer_is_told_again_with_its_evidence(
+        self, opened: Any, demo_files: Path
+    ) -> None:
+        async with opened() as bot:
+            given = await bot.ask("What is this?", images=[demo_files / "lighthouse.jpg"],
+                                  conversation="c")  # fmt: skip
+            last = await bot.ask("How many steps has it?", conversation="c")
+            again = await bot.stored_answer("c", given.turn)
+            assert (again.text, again.question) == (given.text, given.question)
+            assert again.citations == given.citations
+            assert [e.to_json() for e in again.evidence] == [e.to_json() for e in given.evidence]
+            assert (again.model, again.found, again.timings) == (given.model, given.found, {})
+            picture = next(c for c in again.citations if c.kind == "picture")
+            data = await bot.cited_picture(again, picture)
+            assert again.media is not None
+            assert await asyncio.to_thread(again.media, picture) == data
+            assert (await bot.stored_answer("c")).searched == last.searched != ""
+            with pytest.raises(TurnNotFound):
+                await bot.stored_answer("c", "none")
+            with pytest.raises(ConversationNotFound):
+                await bot.stored_answer("nobody")
+
+    async def test_what_people_say_of_an_answer_is_kept_and_goes_with_it(
+        self, opened: Any, demo_library: Path
+    ) -> None:
+        async def said() -> list[Said]:
+            async with await SharedRedis.open(folder=demo_library / "redis") as redis:
+                return await Feedback(redis).said("default", 0, 10)
+
+        async with opened() as bot:
+            answer = await bot.ask(TALL, conversation="c/é")
+            await bot.give_feedback("c/é", answer.turn, "up", sender="Anna")
+            await bot.give_feedback("c/é", answer.turn, "down", comment="no", sender="Anna")
+            await bot.give_feedback("c/é", answer.turn, "up")
+            kept = await said()
+            assert [(s.rating, s.comment, s.sender) for s in kept] == [
+                ("down", "no", "Anna"), ("up", "", ""),
+            ]  # fmt: skip
+            assert {(s.conversation, s.turn) for s in kept} == {("c/é", answer.turn)}
+            with pytest.raises(TurnNotFound):
+                await bot.give_feedback("c/é", "none", "up")
+            await bot.delete_turn("c/é", answer.turn)
+            assert await said() == []
 
     async def test_conversations_are_listed_named_found_copied_and_forgotten(
         self, opened: Any

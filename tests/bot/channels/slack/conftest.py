@@ -8,13 +8,11 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import httpx
 import pytest
-import uvicorn
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -25,11 +23,9 @@ from slack_double import BOT, SlackDouble
 from bot import AsyncChatBot, Settings
 from bot.channels.slack import SlackChannel
 from bot.channels.working import Worker
-from bot.service.app import create_app
-from bot.service.processes.run import configured
-from bot.service.served.bots import LibraryNotFound
 from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_server import find_server
+from retrievers.errors import LibraryNotFound
 
 Join = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -197,40 +193,3 @@ def picture() -> Callable[..., bytes]:
         return held.getvalue()
 
     return made
-
-
-@dataclass
-class Served:
-    """A running service, and a client of it."""
-
-    client: httpx.AsyncClient
-
-
-@pytest.fixture
-def serve(demo_library: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Serve the demo's library: ``async with serve(slack={…}, writer=model) as served``."""
-
-    @asynccontextmanager
-    async def served(writer: BaseChatModel | None = None, **of: Any) -> AsyncIterator[Served]:
-        folders = {"libraries": tmp_path / "libraries"}
-        settings = Settings.load(library=demo_library, model="extractive", serve=folders, **of)
-        with socket.socket() as bound:
-            bound.bind(("127.0.0.1", 0))
-            app = create_app(settings)
-            server = uvicorn.Server(configured(app, settings.serve))
-            running = asyncio.create_task(server.serve([bound]))
-            while not server.started:
-                await asyncio.sleep(0.01)
-                if running.done():
-                    running.result()
-                    raise RuntimeError("the service did not start")
-            if writer is not None:
-                bots = app.inner.state.bots
-                bots.engines = replace(bots.engines, model=writer, model_name="scripted")
-            url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-            async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
-                yield Served(client)
-            server.should_exit = True
-            await running
-
-    return served

@@ -1,7 +1,11 @@
 """Bifocal in Slack, over Socket Mode: who is answered, where, and how often."""
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bot.service.stores.shared_redis import SharedRedis
+from memory.feedback import Feedback
 
 if TYPE_CHECKING:
     from slack_double import SlackDouble
@@ -196,7 +200,7 @@ async def test_suggests_prompts(slack: "SlackDouble", join: Any) -> None:
     assert 1 <= len(said["prompts"]) <= 4
 
 
-async def test_buttons(slack: "SlackDouble", join: Any) -> None:
+async def test_buttons(slack: "SlackDouble", join: Any, demo_library: Path) -> None:
     """ "Why" opens a window with the evidence; a rating is kept, and thanked for."""
     async with join():
         asked = await slack.say("How tall is the lighthouse?", channel="D1")
@@ -207,6 +211,20 @@ async def test_buttons(slack: "SlackDouble", join: Any) -> None:
         await slack.until(lambda: slack.ephemeral)
     assert "skerrin-guide.md" in str(slack.views[0])
     assert slack.ephemeral[0].to == "U1"
+    async with await SharedRedis.open(folder=demo_library / "redis") as redis:
+        (said,) = await Feedback(redis).said("default", 0, 10)
+    assert (said.rating, said.sender) == ("down", "slack:U1")
+
+
+async def test_a_rating_of_an_answer_that_is_gone_is_said(slack: "SlackDouble", join: Any) -> None:
+    async with join():
+        asked = await slack.say("How tall is the lighthouse?", channel="D1")
+        (answer,) = await slack.until(lambda: slack.answers(asked.ts))
+        await slack.remove(asked)
+        await slack.until(lambda: not slack.answers(asked.ts))
+        await slack.click(answer, "bifocal_feedback")
+        await slack.until(lambda: slack.ephemeral)
+    assert slack.ephemeral[0].read == "This is no longer there."
 
 
 async def test_commands(slack: "SlackDouble", join: Any) -> None:
@@ -263,7 +281,7 @@ async def test_a_library_for_each_place(slack: "SlackDouble", join: Any, steppin
         channel.missing.add("papers")
         asked = await slack.say(f"{ME} Well?", channel="C2")
         (answer,) = await slack.until(lambda: slack.answers(asked.ts))
-    assert "slack.libraries" in answer.read
+    assert "no library" in answer.read
     assert "\n" not in answer.read
 
 

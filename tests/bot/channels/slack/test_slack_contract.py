@@ -48,6 +48,7 @@ class SlackStage:
     def __init__(self, slack: "SlackDouble", library: Path, folder: Path) -> None:
         self._slack, self._library, self._folder = slack, library, folder
         self._processes: list[asyncio.subprocess.Process] = []
+        self.memory = library  #: whose Redis keeps the conversations
         self._roots: dict[str, str] = {}
         self._said: dict[str, Message] = {}
         self._of: dict[str, str] = {}  #: message of an answer -> its question
@@ -154,19 +155,33 @@ class SlackStage:
 
     async def remembered(self, conversation: str) -> list[str]:
         """Return the questions that memory keeps."""
-        folder = self._library / "redis"
+        folder = self.memory / "redis"
         async with await RedisHistory.open(folder=folder, tenant="default") as history:
             found = await history.load(f"slack:T1:D1:{self._roots[conversation]}")
         return [turn.question.text for turn in found.turns]
 
 
-@pytest.fixture
-def open_stage(slack: "SlackDouble", demo_library: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Return what opens the stage; keywords are environment variables."""
+@pytest.fixture(params=["here", "beside"])
+def open_stage(
+    request: pytest.FixtureRequest,
+    slack: "SlackDouble",
+    demo_library: Path,
+    tmp_path: Path,
+    beside: Callable[[Any], Any],
+) -> Callable[..., Any]:
+    """Return what opens the stage, over a bot of its own or a served one; keywords are environment
+    variables of whoever answers."""
+    told = request.node.originalname == _contract.BESIDE
+    if request.param == "beside" and not (_contract.FULL or told):
+        pytest.skip("over a served bot only with BIFOCAL_FULL=1")
 
     @asynccontextmanager
-    async def opened(**environment: str) -> AsyncIterator[SlackStage]:
-        stage = SlackStage(slack, demo_library, tmp_path)
+    async def opened(**environment: str) -> AsyncIterator[Any]:
+        stage: Any
+        if request.param == "here":
+            stage = SlackStage(slack, demo_library, tmp_path)
+        else:
+            stage = beside(SlackStage(slack, tmp_path / "beside", tmp_path))
         try:
             await stage.start(**environment)
             yield stage

@@ -2,7 +2,8 @@
 
 It lies beside its conversation, as one of its parts (``memory/store.py``), so that it is gone in
 the moment in which the conversation is, whoever forgets it. A sorted set for each tenant says when
-what was said; entries in it that lead nowhere are removed when they are met. Knows nothing of HTTP.
+what was said; entries in it that lead nowhere are removed when they are met. Knows nothing
+of turns.
 
     bifocal:c:{TENANT:CONVERSATION}:feedback   hash: TURN/SENDER -> what was said, as JSON
     bifocal:{TENANT:feedback}                  sorted set: CONVERSATION/TURN/SENDER by time (s)
@@ -10,12 +11,17 @@ what was said; entries in it that lead nowhere are removed when they are met. Kn
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from bot.service.stores.shared_redis import SharedRedis
+from memory.errors import FeedbackFull
 from memory.records import conversation_key, decode_name, encode_name
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+T = TypeVar("T")
 
 MOST = 5000  #: kept of one conversation
 PAGE = 500  #: looked up at once
@@ -45,18 +51,29 @@ class Said:
         return f"{encode_name(self.conversation)}/{self.field}"
 
 
-class Full(Exception):
-    """A conversation has more feedback than is kept."""
+class Way(Protocol):
+    """The way to a Redis."""
+
+    async def read(self, work: "Callable[[Redis], Awaitable[T]]") -> T:
+        """Do ``work``, which may be done twice."""
+        ...
+
+    async def write(self, work: "Callable[[Redis], Awaitable[T]]") -> T:
+        """Do ``work`` once."""
+        ...
 
 
 class Feedback:
     """The feedback of all tenants. ``lifetime`` is that of turns in seconds, if they have one."""
 
-    def __init__(self, redis: SharedRedis, lifetime: float | None = None) -> None:
+    def __init__(self, redis: Way, lifetime: float | None = None) -> None:
         self._redis, self._lifetime = redis, lifetime
 
     async def save(self, tenant: str, said: Said) -> None:
-        """Keep what was said, in place of what the same sender said of the turn before."""
+        """Keep what was said, in place of what the same sender said of the turn before.
+
+        ``FeedbackFull`` when the conversation has all that is kept.
+        """
         key, value = _key(tenant, said.conversation), json.dumps(asdict(said))
 
         async def work(client: Any) -> bool:
@@ -70,7 +87,7 @@ class Feedback:
             return True
 
         if not await self._redis.write(work):
-            raise Full
+            raise FeedbackFull("this conversation has all the feedback that is kept; delete some")
 
     async def said(self, tenant: str, since: float, limit: int) -> list[Said]:
         """Return what was said after a time (s), the first first."""
