@@ -35,6 +35,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from bot.channels import slack_http, webhook
+from bot.channels.seen_bot import opens_seen
 from bot.errors import KNOWN_ERRORS
 from bot.service.access.keys import KeyStore
 from bot.service.access.limiting import Limiter
@@ -63,7 +64,6 @@ from bot.service.native.feedback import FeedbackGiven
 from bot.service.native.library_schema import LibraryAsked
 from bot.service.native.schema import TurnAsked
 from bot.service.observability import health, seen
-from bot.service.observability.seen_bot import opens_seen
 from bot.service.observability.traces import Traces
 from bot.service.openai import api as openai_api
 from bot.service.openai.fetching import PictureFetcher
