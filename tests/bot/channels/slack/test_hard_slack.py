@@ -1,6 +1,7 @@
 """What Slack and its people do when they are not kind."""
 
 import asyncio
+import json
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -89,3 +90,23 @@ async def test_redis_killed_while_an_answer_is_written_costs_no_answer(
         (answer,) = slack.answers(asked.ts)
         assert "One, two." in answer.read
         assert await waiting(joined) == 0
+
+
+async def test_a_service_starts_while_slack_is_down_and_joins_it_later(
+    slack: "SlackDouble", serve: Any
+) -> None:
+    """Slack gets 503 until then, and delivers again; people of the service notice nothing."""
+    slack.failing["auth.test"] = "internal_error"
+    given = {"mode": "http", "bot_token": slack.bot_token, "signing_secret": slack.secret}
+    async with serve(slack={**given, "api_url": slack.api_url}) as served:
+        assert (await served.client.get("/readyz")).is_success
+        _, (event,) = slack.write("How tall is the lighthouse?", channel="D1")
+        body = json.dumps(slack.envelope(event)).encode()
+        said = await served.client.post("/slack/events", content=body, headers=slack.signed(body))
+        assert (said.status_code, said.headers["Retry-After"]) == (503, "5")
+        del slack.failing["auth.test"]
+        while said.status_code != 200:
+            headers = slack.signed(body)
+            said = await served.client.post("/slack/events", content=body, headers=headers)
+            await asyncio.sleep(0.05)
+        await slack.until(lambda: slack.answers())
