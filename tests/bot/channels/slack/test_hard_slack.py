@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from bot.channels.inbox import Taken
+from bot.channels.inbox import Inbox, Lost
 from bot.channels.slack_events import Note
 from bot.channels.working import TRIES
 
@@ -44,10 +44,29 @@ async def test_what_fails_to_the_last_is_said(slack: "SlackDouble", join: Any) -
     slack.failing |= {"chat.stopStream": "invalid_blocks", "chat.update": "invalid_blocks"}
     note = Note("question", "T1", "D1", slack.ts(), "1.2", "U1", "How tall is the lighthouse?")
     async with join() as joined:
+        inbox = joined.channel.heard.inbox
+        taken = await inbox.take(note.ids, note.to_bytes(), line=note.conversation)
+        taken.tries = TRIES
         with pytest.raises(SlackApiError):
-            await joined.worker._work(Taken("token", note.to_bytes(), tries=TRIES))
+            await joined.worker._work(taken)
+        await inbox.done(taken)
     (said,) = slack.messages.values()
     assert said.read.startswith("Something went wrong")
+
+
+async def test_a_process_that_stood_still_leaves_the_answer_to_another(
+    slack: "SlackDouble", join: Any
+) -> None:
+    """Another process took its message up meanwhile: it takes away what it has shown."""
+    note = Note("question", "T1", "D1", slack.ts(), "1.2", "U1", "How tall is the lighthouse?")
+    async with join() as joined:
+        another = Inbox(joined.channel.heard.inbox._redis, "slack")
+        taken = await another.take(note.ids, note.to_bytes(), line=note.conversation)
+        assert taken is not None
+        with pytest.raises(Lost):
+            await joined.worker._work(taken)
+        assert slack.messages == {}
+        await another.done(taken)
 
 
 async def test_slackbot_and_other_programs_are_not_answered(
