@@ -21,7 +21,7 @@ from bot.channels.discord_events import NONE, Attached, Happened, known_as, last
 from bot.channels.discord_files import Files
 from bot.channels.discord_posts import ChannelPost, post_of
 from bot.channels.discord_views import buttons
-from bot.channels.inbox import Inbox, Taken
+from bot.channels.inbox import Inbox, Lost, Taken
 from bot.channels.outage import when_there
 from bot.channels.settings import DiscordSettings
 from bot.channels.working import TRIES, Turns, Unreachable
@@ -72,6 +72,8 @@ class Answers:
                 level="warning",
                 channel=happened.channel,
             )
+        except Lost:
+            raise
         except _DOWN as error:
             raise Unreachable from error
         except discord.HTTPException as error:
@@ -196,7 +198,8 @@ class Answers:
             place = await self._thread(happened)
 
         async def note(where: bytes) -> None:
-            await self._inbox.note(taken, where)
+            if not await self._inbox.note(taken, where):
+                raise Lost  # whoever has it now goes on in these messages: Discord knows them
             await self._remember(happened, draft, turn or happened.unanswered)
 
         draft = DiscordDraft(

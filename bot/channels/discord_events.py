@@ -7,7 +7,7 @@ gives. Knows nothing of how it is answered.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import discord
@@ -20,7 +20,8 @@ _QUOTED = 2000  #: characters of a message that is replied to
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A file that came with a message. ``alt`` is what its sender says that it shows."""
+    """A file that came with a message, or with the one that it replies to (``theirs``). ``alt`` is
+    what its sender says that it shows."""
 
     id: int
     name: str
@@ -28,6 +29,7 @@ class Attached:
     size: int
     type: str = ""
     alt: str = ""
+    theirs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,9 @@ class Happened:
 
     @property
     def given(self) -> set[str]:
-        """The names of its files among the turns."""
-        return {known_as("f", self.channel, file.id) for file in self.files}
+        """The names of its own files among the turns."""
+        own = (file for file in self.files if not file.theirs)
+        return {known_as("f", self.channel, file.id) for file in own}
 
     @property
     def about(self) -> str | None:
@@ -158,7 +161,8 @@ def question_of(message: discord.Message, me: discord.abc.User, conversation: st
     text = words_of(message, me)
     answered = message.reference.resolved if message.reference else None
     if isinstance(answered, discord.Message) and answered.author.id != me.id:
-        files += [attached(file) for file in answered.attachments]  # "@Bifocal what is this?"
+        theirs = (attached(file) for file in answered.attachments)  # "@Bifocal what is this?"
+        files += [replace(file, theirs=True) for file in theirs]
         quoted = words_of(answered, me)[:_QUOTED]
         if quoted and conversation.endswith(f":{message.id}"):  # else it is known from before
             text = f"{text}\n\n{answered.author.display_name[:_SHOWN]} wrote: “{quoted}”".strip()

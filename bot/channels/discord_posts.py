@@ -75,6 +75,7 @@ class ChannelPost:
     async def edit(self, id: int, words: str, view: discord.ui.View | None = None) -> None:
         message = self._place.get_partial_message(id)
         await message.edit(content=words, allowed_mentions=NOBODY, view=view)
+        self._reference = None
 
     async def delete(self, id: int) -> None:
         with contextlib.suppress(discord.NotFound, discord.Forbidden):

@@ -58,6 +58,10 @@ class Taken:
     withdrawn: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
 
+class Lost(Exception):
+    """A message is another process's by now: this one stood still for too long."""
+
+
 class Inbox:
     """The messages of one channel, shared by all processes. An asynchronous context manager.
 

@@ -17,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.backend import Backend, Libraries
 from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn, line_of
-from bot.channels.inbox import Inbox, Taken
+from bot.channels.inbox import Inbox, Lost, Taken
 from bot.channels.outage import when_there
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
 from bot.channels.slack_command import CommandDraft
@@ -68,7 +68,7 @@ class SlackWork:
             if said not in NOT_IN:
                 await self._give_up(note, taken, error)
                 raise
-        except Unreachable:
+        except (Lost, Unreachable):
             raise
         except Exception as error:
             await self._give_up(note, taken, error)
@@ -156,7 +156,10 @@ class SlackWork:
         self, note: Note, taken: Taken, old: Sequence[str] = (), root: str = ""
     ) -> SlackDraft:
         async def noting(shown: list[str]) -> None:
-            await self.inbox.note(taken, json.dumps({"root": root, "shown": shown}).encode())
+            told = json.dumps({"root": root, "shown": shown}).encode()
+            if not await self.inbox.note(taken, told):  # whoever has it now shows its own
+                await clear_away(self.client, note.channel, shown)
+                raise Lost
 
         noted = None if old else noting  # what stands in an old answer's place is not cleared away
         return SlackDraft(self.client, _place(note), every=self.every, old=old, noting=noted)

@@ -21,12 +21,12 @@ from bot.channels.inbox import Inbox, Taken
 from bot.channels.settings import WebhookSettings
 from bot.channels.webhook_callback import Callback
 from bot.channels.webhook_message import Message, authentic, told_of
-from bot.channels.working import Turns, Worker
+from bot.channels.working import TRIES, Turns, Worker
 from bot.errors import KNOWN_ERRORS
 from bot.service.http.bodies import checked
 from bot.service.http.problems import Problem, invalid
 from bot.service.stores.shared_redis import SharedRedis
-from memory.errors import TurnNotFound
+from memory.errors import HistoryUnavailable, TurnNotFound
 
 router = APIRouter(tags=["webhook"])
 
@@ -83,9 +83,10 @@ class Webhook:
             await asyncio.Event().wait()
 
     async def answer(
-        self, message: Message, withdrawn: asyncio.Event | None = None
+        self, message: Message, withdrawn: asyncio.Event | None = None, *, last: bool = True
     ) -> dict[str, Any]:
-        """Do what a message asks for, and return what is told of it."""
+        """Do what a message asks for, and return what is told of it. ``HistoryUnavailable`` is
+        raised unless this is the ``last`` try."""
         draft, conversation = WebhookDraft(self, message), f"webhook:{message.conversation}"
         try:
             backend = await self._libraries.of(message.place)
@@ -108,11 +109,14 @@ class Webhook:
             if turn:
                 await self._turns.save(conversation, turn, message.of or message.id)
         except (*KNOWN_ERRORS, Problem) as error:
+            if isinstance(error, HistoryUnavailable) and not last:
+                raise
             await draft.fail(line_of(error))
         return draft.told
 
     async def _work(self, taken: Taken) -> None:
-        if told := await self.answer(checked(Message, taken.message), taken.withdrawn):
+        message, last = checked(Message, taken.message), taken.tries >= TRIES
+        if told := await self.answer(message, taken.withdrawn, last=last):
             await self.callback.post_surely(told, taken.tries)
 
 

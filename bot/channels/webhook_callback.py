@@ -8,6 +8,7 @@ import httpx
 
 from bot.channels.settings import WebhookSettings
 from bot.channels.webhook_message import signed
+from bot.channels.working import Unreachable
 
 PAUSES = (0.2, 1.0, 3.0)  #: seconds before it is tried again
 
@@ -29,14 +30,22 @@ class Callback:
         """Post, again after each pause, with the number of the ``attempt``.
 
         ``tries`` counts the processes that began with the message, this one too: each of those
-        before may have posted it already.
+        before may have posted it already. Raises ``Unreachable`` where the other side is down.
         """
         first = (tries - 1) * (len(PAUSES) + 1) + 1
         for number, pause in enumerate((*PAUSES, None), first):
             try:
                 await self.post({**told, "attempt": number})
                 return
-            except httpx.HTTPError:
+            except httpx.HTTPError as error:
                 if pause is None:
+                    if _is_down(error):
+                        raise Unreachable from error
                     raise
                 await asyncio.sleep(pause)
+
+
+def _is_down(error: httpx.HTTPError) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= 500 or error.response.status_code == 429
+    return isinstance(error, httpx.TransportError)

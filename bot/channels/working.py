@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from bot.channels.inbox import Inbox, Taken
+from bot.channels.inbox import Inbox, Lost, Taken
 from bot.service.observability import logs
 from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable
@@ -107,6 +107,8 @@ class Worker:
                 logs.tell("a message ended so many processes that it is given up")
             elif not taken.lost:
                 await self._work(taken)
+        except Lost:
+            logs.tell("a message was taken up by another process", level="warning")
         except Exception as error:  # whatever a channel's client raises
             if isinstance(error, Unreachable) and taken.age < LATEST:
                 logs.tell("the channel cannot be reached; trying again", level="warning")

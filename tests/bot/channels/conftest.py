@@ -170,6 +170,7 @@ class WebhookStage(Service):
         super().__init__(library, folder, BIFOCAL_WEBHOOK_SECRET=SECRET)
         self.memory = library  #: whose Redis keeps the conversations
         self.posted: list[dict[str, Any]] = []  #: what came to the callback, whole
+        self.failing = 0  #: posts to the callback that are answered with 503
         self._came = asyncio.Condition()
         self.callback = ""
         self.secret = SecretStr(SECRET)
@@ -185,7 +186,9 @@ class WebhookStage(Service):
             assert at
             right = signed(SecretStr(SECRET), body, at[1])["X-Bifocal-Signature"]
             assert right in head
-            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            status = b"503 Unavailable" if self.failing else b"200 OK"
+            self.failing = max(0, self.failing - 1)
+            writer.write(b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % status)
             await writer.drain()
             async with self._came:
                 self.posted.append(json.loads(body))

@@ -77,6 +77,7 @@ class Discord:
         self.denied: set[str] = set()  #: of "send", "threads", "files"
         self.errors: list[tuple[int, Json]] = []  #: what the next message requests get instead
         self.limited: Counter[str] = Counter()  #: 429 so many times, by "POST /api/…/{pattern}"
+        self.responses: int | None = None  #: to a command, after which its time is over
         self.shards = 1
         self.limit, self.window = 1000, 1.0  #: messages and edits of a channel, by time (s)
         self.down = False
@@ -249,18 +250,13 @@ class Discord:
         else:
             event["user"] = person
         self.interactions[token] = {
-            "expired": False,
+            "responses": 0,
             "event": event,
             "at": time.monotonic(),
             "answer": None,
         }
         await self.gateway.dispatch("INTERACTION_CREATE", lambda _: event)
         return token
-
-    def expire_commands(self) -> None:
-        """Take no more responses to commands, as Discord does after fifteen minutes."""
-        for known in self.interactions.values():
-            known["expired"] = True
 
     # what tests look at
 
@@ -353,8 +349,10 @@ class Discord:
     def _authorise(self, request: web.Request) -> None:
         if request.path.startswith(("/api/interactions/", "/api/webhooks/")):
             known = self.interactions.get(request.match_info["token"])
-            if known is None or known["expired"]:
+            if known is None or known["responses"] == self.responses:
                 raise Refused(401, 50027, "Invalid Webhook Token")
+            if request.path.startswith("/api/webhooks/"):
+                known["responses"] += 1
         elif request.headers.get("Authorization") != f"Bot {self.gateway.token}":
             raise Refused(401, 0, "401: Unauthorized")
 

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from discord_double import SUPPRESS_EMBEDS, TOKEN, Discord
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import SecretStr
 
 from bot import AsyncChatBot
@@ -41,6 +44,26 @@ class Story:
     async def turns(self, conversation: str) -> list[str]:
         """Return the questions of a conversation."""
         return [t.question.text for t in (await self.bot.conversation(conversation)).turns]
+
+
+class HalfChat(GenericFakeChatModel):
+    """A model that says half of its answer, and the rest when it may."""
+
+    messages: Any = iter(())
+    half: ClassVar[asyncio.Event]
+    asked: ClassVar[int]
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        HalfChat.asked += 1
+        yield ChatGenerationChunk(message=AIMessageChunk(content="The first half"))
+        await self.half.wait()
+        yield ChatGenerationChunk(message=AIMessageChunk(content=" and the second."))
+
+
+def half_chat() -> HalfChat:
+    """Return the model at its beginning."""
+    HalfChat.half, HalfChat.asked = asyncio.Event(), 0
+    return HalfChat()
 
 
 Play = Callable[..., AbstractAsyncContextManager[Story]]

@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 from aiohttp import WSMsgType, web
 
 BOT, TEAM, APP = "UBOT", "T1", "A1"
+MOST_RESPONSES = 5  #: to one response_url
 MOST_MARKDOWN = 12_000  #: characters of markdown in one message
 #: What a token may do, as the manifest asks for it
 SCOPES = frozenset(
@@ -122,6 +123,8 @@ class SlackDouble:
         self.limited: Counter[str] = Counter()  #: 429 so many times, by method
         self.retry_after = 1
         self.broken: Counter[str] = Counter()  #: 503 so many times, by method
+        self.expired = False  #: no response_url is taken any more, as after half an hour
+        self._responded: Counter[str] = Counter()
         self.failing: dict[str, str] = {}  #: answer these methods with this error
         self.slow: dict[str, float] = {}  #: seconds that these methods take
         self.stream_pieces: int | None = None  #: a stream ends by itself after so many pieces
@@ -488,6 +491,10 @@ class SlackDouble:
         return web.Response(text=f"OK - {len(data)}")
 
     async def _respond(self, request: web.Request) -> web.Response:
+        id = request.match_info["id"]
+        if self.expired or self._responded[id] >= MOST_RESPONSES:
+            return web.Response(status=404, text="expired_url" if self.expired else "used_url")
+        self._responded[id] += 1
         self.responses.append(await request.json())
         await self._tell()
         return web.Response(text="ok")
@@ -605,10 +612,16 @@ class SlackDouble:
             await self.event(event, times=times)
         return shown
 
-    async def edit(self, shown: Shown, text: str) -> None:
-        """Change a person's message."""
+    async def edit(
+        self, shown: Shown, text: str, *, files: Sequence[dict[str, Any]] | None = None
+    ) -> None:
+        """Change a person's message; ``files`` are those that stay, all unless given."""
         before = shown.event()
         shown.text = text
+        if files is not None:
+            kept = [file["id"] for file in files]
+            gone = {"mode": "tombstone"}
+            shown.files = [f if f["id"] in kept else {"id": f["id"], **gone} for f in shown.files]
         edited = {"user": shown.user, "ts": self.ts()}
         await self.event({"type": "message", "subtype": "message_changed", "channel": shown.channel,
                           "channel_type": "im" if shown.channel[0] == "D" else "channel",

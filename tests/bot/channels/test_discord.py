@@ -1,19 +1,15 @@
 """Stories in Discord: the real discord.py and a small real Discord, a real bot, a real Redis."""
 
-import asyncio
 import io
 import re
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from discord_double import EPHEMERAL, Discord, File
-from discord_story import LIGHTHOUSE, Play, calm_discord, player
-from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk
+from discord_story import LIGHTHOUSE, HalfChat, Play, calm_discord, half_chat, player
 from PIL import Image
 
 from memory.feedback import Feedback
@@ -79,22 +75,9 @@ async def test_a_reply_goes_on_with_its_conversation(play: Play) -> None:
         assert len(await story.turns(f"discord:100:{third}")) == 1
 
 
-class HalfChat(GenericFakeChatModel):
-    """A model that says half of its answer, and the rest when it may."""
-
-    messages: Any = iter(())
-    half: ClassVar[asyncio.Event]
-
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        yield ChatGenerationChunk(message=AIMessageChunk(content="The first half"))
-        await self.half.wait()
-        yield ChatGenerationChunk(message=AIMessageChunk(content=" and the second."))
-
-
 async def test_a_reply_to_half_an_answer_belongs_to_its_conversation(play: Play) -> None:
     """The first words are shown while the model writes, and whoever replies to them goes on."""
-    HalfChat.half = asyncio.Event()
-    async with play(HalfChat()) as story:
+    async with play(half_chat()) as story:
         first = await story.discord.say("One?", mention=True)
         (half,) = await story.discord.until(lambda: story.discord.to(first))
         assert half["content"] == "The first half"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from discord_double import TOKEN, Discord, File
-from discord_story import LIGHTHOUSE, Play, calm_discord, player
+from discord_story import LIGHTHOUSE, HalfChat, Play, calm_discord, half_chat, player
 from pydantic import SecretStr
 
 from bot.errors import SettingsError
@@ -101,6 +101,108 @@ async def test_it_waits_while_discord_is_down(play: Play, discord: Discord) -> N
         asked = await discord.say(LIGHTHOUSE, mention=True)
         await story.asked(asked)
         await story.channel.idle()
+
+
+async def test_it_waits_while_the_gateway_is_down(
+    play: Play, discord: Discord, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Discord's API answers, its gateway does not: one line each time, and it comes back."""
+    discord.gateway_down = True
+
+    async def mend() -> None:
+        await discord.until(lambda: sum(c.path == "/gateway-down" for c in discord.transcript) > 1)
+        discord.gateway_down = False
+
+    mending = asyncio.create_task(mend())
+    async with play() as story:
+        await mending
+        await story.asked(await discord.say(LIGHTHOUSE, mention=True))
+        await story.channel.idle()
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_gateway_that_is_nowhere_is_tried_again(
+    open_bot: Any, discord: Discord, caplog: pytest.LogCaptureFixture
+) -> None:
+    play = player(open_bot, discord)
+    story = play(gateway_url="ws://127.0.0.1:1/")
+    waiting = asyncio.create_task(story.__aenter__())
+    asked = "/gateway/bot"
+    await discord.until(lambda: sum(call.path == asked for call in discord.transcript) > 1, 60)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_large_bot_listens_in_shards(play: Play, discord: Discord) -> None:
+    """Discord wants two: each hears of its own servers, the first of direct messages."""
+    discord.shards = 2
+    discord.channel("500", "far away", guild_id=str(1 << 22))
+    async with play() as story:
+        await discord.until(lambda: discord.gateway.connected == 2)
+        asked = [
+            await discord.say(LIGHTHOUSE, mention=True),
+            await discord.say(LIGHTHOUSE, mention=True, channel="500"),
+            await discord.say(LIGHTHOUSE, channel=discord.direct()),
+        ]
+        await discord.until(lambda: all(map(discord.to, asked)))
+        await story.channel.idle()
+        await discord.gateway.drop(4000)
+        await discord.until(lambda: discord.gateway.seen.count("resumed") == 2)
+        asked.append(await discord.say(LIGHTHOUSE, mention=True, channel="500"))
+        await discord.until(lambda: all(map(discord.to, asked)))
+        await story.channel.idle()
+        assert [len(discord.to(one)) for one in asked] == [1] * 4
+        assert discord.gateway.seen.count("identify") == 2
+
+
+async def test_every_request_may_be_limited(play: Play, discord: Discord) -> None:
+    """Each kind of request that is made gets a 429 once: all is done nevertheless."""
+    kinds = {
+        *("GET /api/users/@me", "GET /api/gateway/bot", "PUT /api/applications/{app}/commands"),
+        "POST /api/channels/{channel}/typing",
+        "POST /api/channels/{channel}/messages",
+        "PATCH /api/channels/{channel}/messages/{id}",
+        "DELETE /api/channels/{channel}/messages/{id}",
+        "POST /api/channels/{channel}/messages/{id}/threads",
+        "POST /api/interactions/{id}/{token}/callback",
+        "POST /api/webhooks/{app}/{token}",
+    }
+    discord.limited.update(dict.fromkeys(kinds, 1))
+    async with play(threads=True) as story:
+        asked = await discord.say("How tall is the mast?", mention=True)
+        await discord.until(lambda: any(m["components"] for m in discord.mine(asked)))
+        await story.channel.idle()
+        await discord.edit(asked, LIGHTHOUSE)
+        await discord.until(lambda: any(call.method == "PATCH" for call in discord.transcript))
+        await story.channel.idle()
+        await discord.delete(asked)
+        await discord.until(lambda: not discord.mine(asked))
+        await discord.command("ask", question=LIGHTHOUSE)
+        await discord.until(lambda: any(m["components"] for m in discord.mine()))
+        await story.channel.idle()
+    assert sum(discord.limited.values()) == 0
+    assert len([call for call in discord.transcript if call.status == 429]) == len(kinds)
+
+
+async def test_an_outage_in_the_middle_of_an_answer_is_waited_for(
+    play: Play, discord: Discord
+) -> None:
+    """Half of an answer is shown when Discord goes; the other half comes in the same message."""
+    async with play(half_chat()) as story:
+        asked = await discord.say(LIGHTHOUSE, mention=True)
+        (half,) = await discord.until(lambda: discord.to(asked))
+        discord.down = True
+        await discord.gateway.drop(4000)
+        HalfChat.half.set()
+        await discord.until(lambda: any(call.status == 503 for call in discord.transcript))
+        discord.down = False
+        (answer,) = await story.asked(asked)
+        await story.channel.idle()
+        assert answer["id"] == half["id"]
+        assert answer["content"] == "The first half and the second."
+        assert await story.turns(f"discord:100:{asked}") == [LIGHTHOUSE]
 
 
 async def test_a_limit_of_rate_slows_and_drops_nothing(play: Play, discord: Discord) -> None:

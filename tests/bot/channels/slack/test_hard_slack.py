@@ -1,6 +1,7 @@
 """What Slack and its people do when they are not kind."""
 
 import asyncio
+import json
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from bot.channels.inbox import Taken
+from bot.channels.inbox import Inbox, Lost
 from bot.channels.slack_events import Note
 from bot.channels.working import TRIES
 
@@ -43,10 +44,29 @@ async def test_what_fails_to_the_last_is_said(slack: "SlackDouble", join: Any) -
     slack.failing |= {"chat.stopStream": "invalid_blocks", "chat.update": "invalid_blocks"}
     note = Note("question", "T1", "D1", slack.ts(), "1.2", "U1", "How tall is the lighthouse?")
     async with join() as joined:
+        inbox = joined.channel.heard.inbox
+        taken = await inbox.take(note.ids, note.to_bytes(), line=note.conversation)
+        taken.tries = TRIES
         with pytest.raises(SlackApiError):
-            await joined.worker._work(Taken("token", note.to_bytes(), tries=TRIES))
+            await joined.worker._work(taken)
+        await inbox.done(taken)
     (said,) = slack.messages.values()
     assert said.read.startswith("Something went wrong")
+
+
+async def test_a_process_that_stood_still_leaves_the_answer_to_another(
+    slack: "SlackDouble", join: Any
+) -> None:
+    """Another process took its message up meanwhile: it takes away what it has shown."""
+    note = Note("question", "T1", "D1", slack.ts(), "1.2", "U1", "How tall is the lighthouse?")
+    async with join() as joined:
+        another = Inbox(joined.channel.heard.inbox._redis, "slack")
+        taken = await another.take(note.ids, note.to_bytes(), line=note.conversation)
+        assert taken is not None
+        with pytest.raises(Lost):
+            await joined.worker._work(taken)
+        assert slack.messages == {}
+        await another.done(taken)
 
 
 async def test_slackbot_and_other_programs_are_not_answered(
@@ -89,3 +109,23 @@ async def test_redis_killed_while_an_answer_is_written_costs_no_answer(
         (answer,) = slack.answers(asked.ts)
         assert "One, two." in answer.read
         assert await waiting(joined) == 0
+
+
+async def test_a_service_starts_while_slack_is_down_and_joins_it_later(
+    slack: "SlackDouble", serve: Any
+) -> None:
+    """Slack gets 503 until then, and delivers again; people of the service notice nothing."""
+    slack.failing["auth.test"] = "internal_error"
+    given = {"mode": "http", "bot_token": slack.bot_token, "signing_secret": slack.secret}
+    async with serve(slack={**given, "api_url": slack.api_url}) as served:
+        assert (await served.client.get("/readyz")).is_success
+        _, (event,) = slack.write("How tall is the lighthouse?", channel="D1")
+        body = json.dumps(slack.envelope(event)).encode()
+        said = await served.client.post("/slack/events", content=body, headers=slack.signed(body))
+        assert (said.status_code, said.headers["Retry-After"]) == (503, "5")
+        del slack.failing["auth.test"]
+        while said.status_code != 200:
+            headers = slack.signed(body)
+            said = await served.client.post("/slack/events", content=body, headers=headers)
+            await asyncio.sleep(0.05)
+        await slack.until(lambda: slack.answers())

@@ -61,6 +61,28 @@ async def test_a_picture_is_known_two_turns_later(
     assert slack.called("conversations.replies")
 
 
+async def test_a_picture_that_is_taken_away_is_not_asked_about(
+    slack: "SlackDouble", join: Any, stepping: Any, picture: Any
+) -> None:
+    """A message with two pictures is edited to have one, then none, then other words."""
+    model = stepping(pieces=["A picture."])
+    async with join(model) as channel:
+        files = [slack.file("red.png", picture("red")), slack.file("blue.png", picture("blue"))]
+        asked = await slack.say("What is this?", channel="D1", files=files)
+        await slack.until(lambda: slack.answers(asked.ts))
+        for kept in (files[:1], []):
+            await slack.edit(asked, "What is this?", files=kept)
+            await slack.until(lambda kept=kept: len(model.asked) == 3 - len(kept))  # type: ignore[misc]
+            await slack.until(lambda: slack.answers(asked.ts))
+            await channel.worker.idle()
+        await slack.edit(asked, "Where is it?", files=[])
+        await slack.until(lambda: len(model.asked) == 4)
+        await channel.worker.idle()
+    shown = [(RED in colours(prompt), BLUE in colours(prompt)) for prompt in model.asked]
+    assert shown == [(True, True), (True, False), (False, False), (False, False)]
+    assert len(slack.answers(asked.ts)) == 1
+
+
 async def test_a_picture_without_words(
     slack: "SlackDouble", join: Any, stepping: Any, picture: Any
 ) -> None:

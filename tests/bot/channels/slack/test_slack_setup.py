@@ -54,6 +54,15 @@ async def test_a_token_that_is_wrong_or_missing(
     assert f"slack.{name}" in await fails(member(**{name: None}))
 
 
+async def test_an_app_token_without_its_scope_is_told_which(
+    slack: "SlackDouble", member: Member
+) -> None:
+    slack.failing["apps.connections.open"] = "missing_scope"
+    said = await fails(member())
+    assert "connections:write" in said
+    assert "“Basic Information”, App-Level Tokens" in said
+
+
 async def test_http_mode_wants_its_secret(slack: "SlackDouble", member: Member) -> None:
     """Without the signing secret nobody could be believed: HTTP mode does not start."""
     assert "slack.signing_secret" in await fails(member(mode="http", signing_secret=None))
