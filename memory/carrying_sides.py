@@ -14,8 +14,8 @@ What is expected of it:
   one?"), where two sides are named, or where the words say that it is a picture.
 - *Pictures that did not come together have no sides*: which of them is meant is asked.
 - *A side brings pictures back* over turns that were about none, as far as the caller looks back.
-  "The left one" stands for something unnamed, as "it" does. "On the left" does so where the
-  question names nothing else of its own, as "is there parking on the left?" does.
+  "The left one" stands for something unnamed, as "it" does. "On the left" does so only where the
+  question names nothing else: "is there parking on the left?" brings none back.
 """
 
 import re

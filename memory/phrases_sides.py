@@ -122,9 +122,6 @@ _STEMS: dict[Place, str] = {
     "bottom": "bottom|lower|unten|unter|下",
     "middle": "middle|cent|mitte|mittl|中",
 }
-_HAN_NUMBERS = {han: number for number, han in enumerate("一二三四五六七八九十", start=1)} | {
-    "两": 2
-}
 _NEXT = re.compile(r"['’]?\s*(?<!\w)([^\W\d_]+)")
 _OF = frozenset("of von vom der des".split())
 #: What follows them tells more of a thing than its side: "the right one for you"
@@ -141,7 +138,7 @@ _WHERE = re.compile(
 )
 #: "right" and "left" that are no sides
 _IDIOMS = re.compile(
-    r"\b(?:which|what)(?:\s+one)?\s+(?:is|was|would\s+be)\s+the\s+right\s+one\b"
+    r"\b(?:which|what)(?:\s+one)?(?:['’]s|\s+(?:is|was|would\s+be))\s+the\s+right\s+one\b"
     r"|\b(?:is|was|are)\s+(?:this|that|it|these|those)\s+the\s+right\s+\w+"
     r"|\A\W*(?:all\s+)?right\b"
     r"|\bthe\s+right\s+ones?\s+to\b|\bbottom\s+line\b|\b(?:siehe|wie)\s+(?:oben|unten|links|rechts)\b",
@@ -151,9 +148,9 @@ _NTH = rf"(?P<nth>{'|'.join(ORDINALS)})"
 
 # -- English
 
-_AND_THEN = r"(?:far|very|extreme|upper|lower|top|bottom)"
+_DEGREE = r"(?:far|very|extreme|upper|lower|top|bottom)"
 _ADJECTIVE = (
-    rf"(?:{_AND_THEN}[ -])?(?:left|right)(?:most|[ -]hand)?|(?:very )?(?:middle|cent(?:er|re|ral)|"
+    rf"(?:{_DEGREE}[ -])?(?:left|right)(?:most|[ -]hand)?|(?:very )?(?:middle|cent(?:er|re|ral)|"
     r"topmost|uppermost|upper|top|bottom|lower)"
 )
 _ON = (
@@ -189,26 +186,28 @@ _ENGLISH = (
 
 # -- German
 
-_HIERHER = r"(?:ganz\s+|da\s+|dort\s+|hier\s+)*"
-_WO = (
-    rf"{_HIERHER}(?:(?:links|rechts|oben|unten|vorne?|hinten)(?:\s+(?:links|rechts|oben|unten|"
+_DE_EXACTLY = r"(?:ganz\s+|da\s+|dort\s+|hier\s+)*"
+_DE_ON = (
+    rf"{_DE_EXACTLY}(?:(?:links|rechts|oben|unten|vorne?|hinten)(?:\s+(?:links|rechts|oben|unten|"
     r"außen))?|(?:in|an|auf)\s+der\s+(?:linken\s+|rechten\s+|oberen\s+|unteren\s+){0,2}"
     r"(?:mitte|ecke|seite|hälfte)|im\s+(?:hintergrund|vordergrund)|am\s+(?:linken|rechten|oberen|"
     r"unteren)\s+rand)"
 )
-_BEUGT = r"(?:link|recht|mittler|mittelst|oberst|unterst|ober|unter|vorder|hinter)(?:e|en|er|es|em)"
-_LINKE = rf"(?:ganz\s+)?(?:ober\w{{1,2}}\s+|unter\w{{1,2}}\s+)?{_BEUGT}"
-_DER = r"\b(?:der|die|das|den|dem|diese[rsmn]?|zum|beim|vom|im)\s+(?:da\s+)?"
+_DE_INFLECTED = (
+    r"(?:link|recht|mittler|mittelst|oberst|unterst|ober|unter|vorder|hinter)(?:e|en|er|es|em)"
+)
+_DE_ADJECTIVE = rf"(?:ganz\s+)?(?:ober\w{{1,2}}\s+|unter\w{{1,2}}\s+)?{_DE_INFLECTED}"
+_DE_THE = r"\b(?:der|die|das|den|dem|diese[rsmn]?|zum|beim|vom|im)\s+(?:da\s+)?"
 _GERMAN = (
-    (True, rf"{_DER}(?P<side>{_LINKE})\s+(?P<noun>{_NOUN})\b"),
-    (True, rf"{_DER}(?:(?P<noun>{_NOUN})\s+)?(?P<side>{_WO})\b"),
+    (True, rf"{_DE_THE}(?P<side>{_DE_ADJECTIVE})\s+(?P<noun>{_NOUN})\b"),
+    (True, rf"{_DE_THE}(?:(?P<noun>{_NOUN})\s+)?(?P<side>{_DE_ON})\b"),
     (
         True,
-        rf"{_DER}{_NTH}\s+(?:(?P<noun>{_NOUN})\s+)?von\s+(?P<side>links|rechts|oben|unten)\b",
+        rf"{_DE_THE}{_NTH}\s+(?:(?P<noun>{_NOUN})\s+)?von\s+(?P<side>links|rechts|oben|unten)\b",
     ),
-    (False, rf"{_DER}(?P<side>{_LINKE})\s+(?:seite|ecke|hälfte|(?P<thing>\w+(?<!en)))\b"),
-    (True, rf"{_DER}(?P<side>{_LINKE})\b"),
-    (False, rf"\b(?P<side>{_WO})\b"),
+    (False, rf"{_DE_THE}(?P<side>{_DE_ADJECTIVE})\s+(?:seite|ecke|hälfte|(?P<thing>\w+(?<!en)))\b"),
+    (True, rf"{_DE_THE}(?P<side>{_DE_ADJECTIVE})\b"),
+    (False, rf"\b(?P<side>{_DE_ON})\b"),
 )
 #: A fragment that has no other German word; "links?" alone is English as well
 _GERMAN_ALONE = re.compile(
@@ -240,7 +239,7 @@ _CHINESE = (
     (False, rf"{_AT}(?P<side>(?![上下][面方边]){_HAN_SIDE})"),
 )
 _WITH_ANOTHER = re.compile(
-    rf"\s+with\s+the\s+(?:{_ADJECTIVE})\b|\s+mit\s+de[mnr]\s+(?:{_LINKE})\b"
+    rf"\s+with\s+the\s+(?:{_ADJECTIVE})\b|\s+mit\s+de[mnr]\s+(?:{_DE_ADJECTIVE})\b"
     rf"|\s+(?:with|mit)\s+(?:{_NOUN})\s+\d",
     re.IGNORECASE,
 )

@@ -38,7 +38,7 @@ class Found:
     """One phrase, and the numbers that it names; when not ``sure``, those it may name.
 
     ``named`` are the lasting numbers that its words say, whether or not there are such pictures;
-    of one that was ``carried`` on from an earlier turn (``memory/carrying.py``), those of it.
+    of one that was ``carried`` on from an earlier turn (``memory/carrying.py``), those of that.
     """
 
     phrase: str
