@@ -193,7 +193,7 @@ async def test_a_damaged_summary_is_said_and_made_anew(open_bot: Any, aside_chat
     async with open_bot(model, history_turns=2) as bot:
         await talk(bot, 5)
         history = bot.parts.history
-        key = history._key("c", "meta")
+        key = history._store.key("c", "meta")
         await history._link.write(lambda client: client.hset(key, "recaps", b"00000000{}"))
         (answer,) = await talk(bot, 1, 6)
         assert any("summary of older turns cannot be read" in n for n in answer.notices)

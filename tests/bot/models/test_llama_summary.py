@@ -52,7 +52,7 @@ async def test_a_real_model_that_never_ends_is_cut_off_and_its_summary_has_all_t
     async with open_bot(history_turns=2) as bot:
         await talk(bot)
         await bot.parts.history._link.write(
-            lambda client: client.hdel(bot.parts.history._key("c", "meta"), "recaps")
+            lambda client: client.hdel(bot.parts.history._store.key("c", "meta"), "recaps")
         )
         write = writer(model, load_prompt("summarise"), 8192, 500)
         bot.parts.summariser.offer(Job("c", 5, (4,), 500, write))

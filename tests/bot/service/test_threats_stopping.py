@@ -37,6 +37,14 @@ async def last_event(client: httpx.AsyncClient, body: dict[str, Any], begun: asy
     return last
 
 
+async def begins(event: asyncio.Event, asking: asyncio.Task[str]) -> None:
+    """Wait until a stream has begun; one that ended before is told."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({waiting, asking}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    assert event.is_set(), f"it ended before its first word: {asking.result()}"
+
+
 def processes_of(folder: Path) -> list[str]:
     """Return the commands of processes that name a folder."""
     found = []
@@ -81,7 +89,8 @@ async def test_a_service_that_is_stopped_ends_every_stream_with_a_word_and_leave
             with idle, half:
                 half.sendall(b"POST /v1/turns HTTP/1.1\r\nHost: loc")
                 async with asyncio.timeout(240):
-                    await asyncio.gather(*(event.wait() for event in begun[:3]))
+                    for event, task in zip(begun[:3], asked, strict=False):
+                        await begins(event, task)
                 brief = {"text": "Tell me briefly", "stream": True}
                 asked.append(
                     asyncio.create_task(last_event(running.client, brief, asyncio.Event()))
