@@ -81,6 +81,7 @@ class SlackChannel:
         timeout = aiohttp.ClientTimeout(total=60, sock_connect=10)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             client = _client(token, slack.api_url, session)
+            logs.tell("Slack: connecting", address=slack.api_url)  # it may have to wait for long
             bot = await _who(client)
             libraries = Libraries(opening, slack.libraries)
             turns = Turns(redis, "slack", settings.turns_ttl)
