@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.cli_channels import AllowHttpOption, refuse_model, service_key
 from bot.cli_conversation_edits import add_commands
 from bot.cli_conversations import conversations_app, existing
 from bot.cli_discord import add_command as add_discord
 from bot.cli_keys import keys_app
 from bot.cli_models import models_app
 from bot.cli_serve import add_command as add_serve
+from bot.cli_served import AllowHttpOption, refuse_model, service_key
 from bot.cli_slack import add_command as add_slack
 
 if TYPE_CHECKING:

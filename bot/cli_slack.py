@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli_channels import AllowHttpOption, UrlOption, opening, refuse_model, run_until_stopped
+from bot.cli_served import AllowHttpOption, UrlOption, opening, refuse_model, run_until_stopped
 
 if TYPE_CHECKING:
     from bot.settings import Settings

@@ -8,6 +8,7 @@ from bot.channels.outage import is_away
 from bot.errors import ServiceError, SettingsError
 from bot.remote import AsyncRemoteChatBot
 from bot.service.observability import logs
+from memory.errors import HistoryUnavailable
 
 
 @asynccontextmanager
@@ -40,10 +41,11 @@ async def _look(bot: AsyncRemoteChatBot, names: list[str]) -> None:
     """Find out at once what a person has to mend."""
     try:
         there = await bot.libraries()
-    except ServiceError as error:
-        if error.kind == "unauthorized":
+    except (ServiceError, HistoryUnavailable) as error:
+        kind = getattr(error, "kind", "unavailable")
+        if kind == "unauthorized":
             raise SettingsError(str(error)) from None
-        if not is_away(error):
+        if not (is_away(error) or kind in ("unavailable", "rate-limited")):
             raise
         logs.tell("the service cannot be reached yet; questions wait for it", level="warning")
         return

@@ -1,4 +1,4 @@
-"""What the commands of channels share: which bots answer, and how the work ends.
+"""What the commands share for which a served bot may answer: options, which bots, how work ends.
 
 Knows nothing of any channel.
 """
@@ -58,7 +58,7 @@ def opening(
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Do the work until SIGTERM or Ctrl-C, which end it in order."""
+    """Do the work of a channel until SIGTERM or Ctrl-C, which end it in order."""
     import asyncio
     import signal
 
