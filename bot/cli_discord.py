@@ -86,5 +86,6 @@ async def _run(settings: "Settings", url: str | None) -> None:
             redis,
             tenant=settings.tenant,
             lifetime=settings.turns_ttl,
+            most_pictures=settings.pictures_per_turn,
         )
         await channel.run()

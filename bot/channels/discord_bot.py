@@ -37,7 +37,8 @@ PORTAL = "https://discord.com/developers/applications"
 class DiscordChannel:
     """Bifocal in Discord. ``lifetime`` is that of turns in seconds, if they have one.
 
-    ``identify`` is how long it waits before it begins another session.
+    ``most_pictures`` of a message are looked at. ``identify`` is how long it waits before it begins
+    another session.
     """
 
     name = "discord"
@@ -50,12 +51,13 @@ class DiscordChannel:
         *,
         tenant: str = "default",
         lifetime: float | None = None,
+        most_pictures: int = 8,
         identify: float = IDENTIFY,
     ) -> None:
         self._settings, self._libraries = settings, libraries
         self._inbox = Inbox(redis, self.name)
         self._turns = Turns(redis, self.name, lifetime)
-        self._files = Files(settings.file_hosts)
+        self._files = Files(settings.file_hosts, most_pictures)
         self._desk = Desk(libraries, self._turns, Feedback(redis, lifetime), tenant)
         self._identify = identify
         self._worker: Worker | None = None

@@ -19,6 +19,7 @@ from retrievers.imaging import MAX_BYTES
 READ = frozenset(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"))
 _ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 AT_ONCE = 32  #: messages whose files are copied before it is their turn
+MOST_HELD = 128 * 1024 * 1024  #: bytes of all those copies, by what Discord says
 FETCHING = 8  #: files that are fetched at the same time
 SECONDS = 30.0  #: for one file
 TRIES = 3
@@ -32,12 +33,13 @@ class Gone(Exception):
 
 
 class Files:
-    """Fetches files. An asynchronous context manager."""
+    """Fetches files, ``most`` pictures of a message. An asynchronous context manager."""
 
-    def __init__(self, hosts: Sequence[str]) -> None:
-        self._hosts = frozenset(hosts)
+    def __init__(self, hosts: Sequence[str], most: int = 8) -> None:
+        self._hosts, self._most = frozenset(hosts), most
         self._places = asyncio.Semaphore(FETCHING)
         self._copies: dict[str, dict[int, asyncio.Task[bytes]]] = {}
+        self._held: dict[str, int] = {}
 
     async def __aenter__(self) -> "Files":
         self._session = aiohttp.ClientSession(
@@ -52,12 +54,16 @@ class Files:
 
     def begin(self, key: str, files: Sequence[Attached]) -> None:
         """Begin to copy the pictures of a message, unless many are being copied already."""
-        pictures = [file for file in files if is_picture(file)]
-        if pictures and len(self._copies) < AT_ONCE:
+        pictures = [file for file in files if is_picture(file)][: self._most]
+        size = sum(file.size for file in pictures)
+        room = len(self._copies) < AT_ONCE and sum(self._held.values()) + size <= MOST_HELD
+        if pictures and room:
+            self._held[key] = size
             self._copies[key] = {f.id: asyncio.create_task(self._fetch(f.url)) for f in pictures}
 
     async def drop(self, key: str) -> None:
         """Let go of the copies of a message."""
+        self._held.pop(key, None)
         if tasks := self._copies.pop(key, None):
             for task in tasks.values():
                 task.cancel()
@@ -71,6 +77,9 @@ class Files:
         unread: list[str] = []
         copies = self._copies.get(key, {})
         for file in files:
+            if is_picture(file) and len(pictures) >= self._most:
+                unread.append(f"{file.name} (only {self._most} pictures are looked at)")
+                continue
             data = await self._copy(file, copies.get(file.id), renew) if is_picture(file) else None
             if data is None:
                 unread.append(file.name)

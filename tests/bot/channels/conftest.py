@@ -135,6 +135,12 @@ class WebhookStage:
                     except httpx.TransportError:
                         await asyncio.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The process that answers."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> str:
         """Return everything that the processes wrote."""
         return "".join(file.read_text() for file in self._folder.glob("log-*"))
