@@ -151,7 +151,13 @@ def _refused() -> SettingsError:
 
 
 def _quiet() -> None:
-    """Keep ``discord`` from logging whole events, in which there are tokens of commands."""
+    """Keep ``discord`` from logging whole events and addresses, in which there are tokens of
+    commands, whatever level its loggers are given."""
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # there is no voice
-    logger = logging.getLogger("discord")
-    logger.setLevel(max(logger.level, logging.INFO))
+    for name in ["discord", *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] == "discord":
+            logging.getLogger(name).addFilter(_is_no_detail)
+
+
+def _is_no_detail(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.INFO

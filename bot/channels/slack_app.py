@@ -18,7 +18,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.backend import Libraries
 from bot.channels.delivery import line_of
-from bot.channels.final import evidence_lines, stored_answer
+from bot.channels.final import NOTICE, evidence_lines, stored_answer
+from bot.channels.harmless import one_line
 from bot.channels.inbox import Inbox
 from bot.channels.slack_blocks import FEEDBACK, HELP, WHY, line, modal
 from bot.channels.slack_events import Note, note_of
@@ -203,7 +204,8 @@ class SlackApp:
             backend = await self.libraries.of(f"{team}/{channel}", team)
             answer = await stored_answer(backend, value["c"], value["t"])
             found = evidence_lines(answer) or ["Nothing was found."]
-            searched = [f"Searched for: {answer.searched}"] if answer.searched else []
+            asked = one_line(answer.searched, NOTICE)
+            searched = [f"Searched for: {asked}"] if asked else []
             texts = [*searched, *found]
         except KNOWN_ERRORS as error:
             texts = [line_of(error)]

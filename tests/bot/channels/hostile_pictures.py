@@ -16,12 +16,16 @@ KINDS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 #: What nobody is told of a picture: words of exceptions, of a library, of places on this machine
 FOREIGN = ("Error", "Traceback", "site-packages", "/tmp", " at 0x", "PIL", "object at")
 
+#: A machine that is too busy for its own Redis says so, and whoever asked asks again
+LATER = "cannot be reached now. Ask again"
+
 
 def good(kind: str, chance: random.Random | None = None) -> bytes:
     """Return a small picture that is well."""
     chance = chance or random.Random(0)
     out, size = io.BytesIO(), (chance.randrange(1, 90), chance.randrange(1, 90))
-    image = Image.effect_noise(size, 50).convert(chance.choice(["RGB", "L"]))
+    mode, channels = chance.choice([("RGB", 3), ("L", 1)])
+    image = Image.frombytes(mode, size, chance.randbytes(channels * size[0] * size[1]))
     image.save(out, kind)
     return out.getvalue()
 
