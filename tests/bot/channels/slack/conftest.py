@@ -182,6 +182,7 @@ class Served:
     """A running service, and a client of it."""
 
     client: httpx.AsyncClient
+    url: str
 
 
 @pytest.fixture
@@ -189,8 +190,10 @@ def serve(demo_library: Path, tmp_path: Path) -> Callable[..., Any]:
     """Serve the demo's library: ``async with serve(slack={…}, writer=model) as served``."""
 
     @asynccontextmanager
-    async def served(writer: BaseChatModel | None = None, **of: Any) -> AsyncIterator[Served]:
-        folders = {"libraries": tmp_path / "libraries"}
+    async def served(
+        writer: BaseChatModel | None = None, keys: str = "auto", **of: Any
+    ) -> AsyncIterator[Served]:
+        folders = {"libraries": tmp_path / "libraries", "keys": keys}
         settings = Settings.load(library=demo_library, model="extractive", serve=folders, **of)
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
@@ -207,7 +210,7 @@ def serve(demo_library: Path, tmp_path: Path) -> Callable[..., Any]:
                 bots.engines = replace(bots.engines, model=writer, model_name="scripted")
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
             async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
-                yield Served(client)
+                yield Served(client, url)
             server.should_exit = True
             await running
 

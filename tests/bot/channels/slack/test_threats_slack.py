@@ -5,6 +5,7 @@ Malformed pictures, sources that give orders, previews of what is said, secrets 
 
 import asyncio
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,12 @@ import pytest
 from hostile_orders import drawn, orders, pieces
 from hostile_pictures import LATER, foreign, forget_most, held, malformed, refused
 from live import live, said_in_slack
+
+from bot.channels.served import open_there
+from bot.channels.slack import SlackChannel
+from bot.errors import ServiceError
+from bot.remote import AsyncRemoteChatBot
+from bot.service.shared_redis import SharedRedis
 
 if TYPE_CHECKING:
     from slack_double import SlackDouble
@@ -197,3 +204,34 @@ async def test_no_secret_of_slack_is_in_any_log(
     assert "slack_bolt" in every_logger.names()
     hidden = [slack.bot_token, slack.app_token, slack.secret, *slack.responding]
     assert [secret for secret in hidden if secret in told] == []
+
+
+async def test_no_key_of_a_service_is_in_any_log(
+    slack: "SlackDouble",
+    member: Any,
+    serve: Any,
+    every_logger: Any,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The key with which a channel reaches a service that answers, and one that it refuses."""
+    right, wrong = (f"bifocal_{secrets.token_hex(16)}" for _ in range(2))
+    every_logger()
+    async with (
+        serve() as served,
+        open_there(served.url, right) as opening,
+        await SharedRedis.of(member()) as redis,
+        SlackChannel.open(member(), opening, redis) as channel,
+    ):
+        every_logger()
+        running = asyncio.create_task(channel.run())
+        asked = await slack.say("How tall is the lighthouse?", channel="D1")
+        (answer,) = await slack.until(lambda: slack.answers(asked.ts))
+        assert "34 metres" in answer.read
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    async with serve(keys="on") as served, AsyncRemoteChatBot(served.url, wrong) as bot:
+        with pytest.raises(ServiceError) as refused:
+            await bot.ask("How tall is the lighthouse?")
+    told = every_logger.text() + "".join(capfd.readouterr()) + str(refused.value) + repr(bot)
+    assert "httpx" in every_logger.names()
+    assert [key for key in (right, wrong) if key in told] == []
