@@ -74,5 +74,6 @@ async def _run(settings: "Settings", url: str | None, allow_http: bool) -> None:
             Libraries(opened, settings.discord.libraries),
             redis,
             lifetime=settings.turns_ttl,
+            most_pictures=settings.pictures_per_turn,
         )
         await channel.run()

@@ -36,7 +36,8 @@ PORTAL = "https://discord.com/developers/applications"
 class DiscordChannel:
     """Bifocal in Discord. ``lifetime`` is that of turns in seconds, if they have one.
 
-    ``identify`` is how long it waits before it begins another session.
+    ``most_pictures`` of a message are looked at. ``identify`` is how long it waits before it begins
+    another session.
     """
 
     name = "discord"
@@ -48,12 +49,13 @@ class DiscordChannel:
         redis: SharedRedis,
         *,
         lifetime: float | None = None,
+        most_pictures: int = 8,
         identify: float = IDENTIFY,
     ) -> None:
         self._settings, self._libraries = settings, libraries
         self._inbox = Inbox(redis, self.name)
         self._turns = Turns(redis, self.name, lifetime)
-        self._files = Files(settings.file_hosts)
+        self._files = Files(settings.file_hosts, most_pictures)
         self._desk = Desk(libraries, self._turns)
         self._identify = identify
         self._worker: Worker | None = None
@@ -151,11 +153,17 @@ def _refused() -> SettingsError:
 
 
 def _quiet() -> None:
-    """Keep ``discord`` from logging whole events, in which there are tokens of commands."""
+    """Keep ``discord`` from logging whole events and addresses, in which there are tokens of
+    commands, whatever level its loggers are given."""
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # there is no voice
-    logger = logging.getLogger("discord")
-    logger.setLevel(max(logger.level, logging.INFO))
+    for name in ["discord", *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] == "discord":
+            logging.getLogger(name).addFilter(_is_no_detail)
     logging.getLogger("discord.shard").addFilter(_without_trace)
+
+
+def _is_no_detail(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.INFO
 
 
 def _without_trace(record: logging.LogRecord) -> bool:

@@ -19,6 +19,7 @@ from retrievers.imaging import MAX_BYTES
 READ = frozenset(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"))
 _ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 AT_ONCE = 32  #: messages whose files are copied before it is their turn
+MOST_HELD = 128 * 1024 * 1024  #: bytes of all those copies, by what Discord says
 FETCHING = 8  #: files that are fetched at the same time
 SECONDS = 30.0  #: for one file
 TRIES = 3
@@ -32,12 +33,13 @@ class Gone(Exception):
 
 
 class Files:
-    """Fetches files. An asynchronous context manager."""
+    """Fetches files, ``most`` pictures of a message. An asynchronous context manager."""
 
-    def __init__(self, hosts: Sequence[str]) -> None:
-        self._hosts = frozenset(hosts)
+    def __init__(self, hosts: Sequence[str], most: int = 8) -> None:
+        self._hosts, self._most = frozenset(hosts), most
         self._places = asyncio.Semaphore(FETCHING)
         self._copies: dict[str, dict[int, asyncio.Task[bytes]]] = {}
+        self._held: dict[str, int] = {}
 
     async def __aenter__(self) -> "Files":
         self._session = aiohttp.ClientSession(
@@ -52,14 +54,19 @@ class Files:
 
     def begin(self, key: str, files: Sequence[Attached]) -> None:
         """Begin to copy the pictures of a message; of many messages, the last ones' are kept."""
-        pictures = [file for file in files if is_picture(file)]
+        pictures = [file for file in files if is_picture(file)][: self._most]
         if pictures:
+            self._held[key] = sum(file.size for file in pictures)
             self._copies[key] = {f.id: asyncio.create_task(self._fetch(f.url)) for f in pictures}
-            if len(self._copies) > AT_ONCE:  # the oldest one's may be fetched when it is its turn
-                self.drop(next(iter(self._copies)))
+            while len(self._copies) > 1 and self._is_full():
+                self.drop(next(iter(self._copies)))  # the oldest: fetched when it is its turn
+
+    def _is_full(self) -> bool:
+        return len(self._copies) > AT_ONCE or sum(self._held.values()) > MOST_HELD
 
     def drop(self, key: str) -> None:
         """Let go of the copies of a message."""
+        self._held.pop(key, None)
         _cancel(self._copies.pop(key, {}))
 
     async def take(
@@ -68,9 +75,13 @@ class Files:
         """Return the pictures of a message, and the names of files that cannot be read."""
         pictures: list[SentPicture] = []
         unread: list[str] = []
+        self._held.pop(key, None)
         copies = self._copies.pop(key, {})
         try:
             for file in files:
+                if is_picture(file) and len(pictures) >= self._most:
+                    unread.append(f"{file.name} (only {self._most} pictures are looked at)")
+                    continue
                 begun = copies.get(file.id)
                 data = await self._copy(file, begun, renew) if is_picture(file) else None
                 if data is None:

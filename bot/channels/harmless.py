@@ -23,7 +23,7 @@ FILE_ENDINGS = frozenset(
 )
 _SCHEME = re.compile(r"\b([a-z][a-z0-9+.-]{0,30}):(?=//|\\\\)", re.IGNORECASE)
 _BARE_SCHEME = re.compile(
-    r"\b(mailto|tel|sms|data|javascript|vbscript|file|blob):(?=\S)", re.IGNORECASE
+    r"\b(https?|ftp|wss?|mailto|tel|sms|data|javascript|vbscript|file|blob):(?=\S)", re.IGNORECASE
 )
 _LABEL = r"[^\W_](?:[\w-]{0,62})"
 _HOST = re.compile(

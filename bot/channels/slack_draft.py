@@ -150,7 +150,7 @@ class SlackDraft:
             thread_ts=place.thread,
             recipient_team_id=place.team,
             recipient_user_id=place.user,
-            **QUIET,
+            **QUIET,  # which is not documented for streams; but what they say holds no link
         )
         try:
             await stream.append(markdown_text=text)

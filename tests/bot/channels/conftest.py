@@ -4,6 +4,7 @@ import asyncio
 import base64
 import importlib.util
 import json
+import logging
 import os
 import re
 import socket
@@ -19,6 +20,7 @@ import httpx
 import pytest
 from discord_stage import DiscordStage
 from discord_story import calm_discord
+from hostile_orders import drawn, orders
 from pydantic import SecretStr
 from seeing_double import SeeingModel, painted, seeing_model
 
@@ -30,6 +32,7 @@ from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_history import RedisHistory
 from retrievers.library import Library
 
+ORDERS, PICTURES = (374, 84) if os.environ.get("BIFOCAL_FULL") else (30, 4)
 SECRET = "a secret of the webhook for tests"
 
 _spec = importlib.util.spec_from_file_location(
@@ -202,13 +205,16 @@ class WebhookStage(Service):
         """Start the process, and wait until it is ready."""
         await super().start(**{"BIFOCAL_WEBHOOK_CALLBACK": self.callback, **environment})
 
+    @property
+    def pid(self) -> int:
+        """The process that answers."""
+        return self._processes[-1].pid
+
     async def post(self, **message: Any) -> httpx.Response:
         """Hand a message to the bot."""
         body = json.dumps(message).encode()
         async with httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as client:
-            return await client.post(
-                "/v1/webhook", content=body, headers=signed(SecretStr(SECRET), body)
-            )
+            return await client.post("/v1/webhook", content=body, headers=signed(self.secret, body))
 
     async def _hand_in(self, times: int = 1, **message: Any) -> str:
         id = uuid.uuid4().hex
@@ -247,6 +253,19 @@ class WebhookStage(Service):
 
     def _told(self) -> list[dict[str, Any]]:
         return [told for told in self.posted if told["type"] != "withdrawn"]
+
+    async def until_whole(self, count: int, seconds: float = 120) -> None:
+        """Wait until so much was posted that is no draft."""
+        async with asyncio.timeout(seconds), self._came:
+            await self._came.wait_for(
+                lambda: sum(told["type"] != "draft" for told in self.posted) >= count
+            )
+
+    async def until_logged(self, words: str) -> None:
+        """Wait until the processes wrote something."""
+        async with asyncio.timeout(120):
+            while words not in self.log():  # noqa: ASYNC110 - another process's file
+                await asyncio.sleep(0.05)
 
     async def remembered(self, conversation: str) -> list[str]:
         """Return the questions that memory keeps."""
@@ -421,6 +440,67 @@ def seeing() -> Iterator[SeeingModel]:
 def paint() -> Callable[[str, str], bytes]:
     """Return what makes a picture of two colours, its left and its right."""
     return painted
+
+
+@pytest.fixture
+def orders_library(demo_library: Path, tmp_path: Path) -> Path:
+    """The demo's library with documents and pictures in it that give orders."""
+    folder = tmp_path / "@everyone www.bad-invalid.de"
+    folder.mkdir()
+    for number, order in enumerate(orders(ORDERS)):
+        name = f"box-{number} <@U2> bad-invalid.de.md"
+        (folder / name).write_text(f"# Box {number}\n\nThe code of box {number} is {order}\n")
+    for number, order in enumerate(orders(PICTURES)):
+        (folder / f"bad-invalid.com {number}.png").write_bytes(drawn(order))
+    settings = Settings(library=demo_library)
+    with Library.open(demo_library, create=False) as library:
+        ingestor(settings, library).run([folder])
+    return demo_library
+
+
+class Loggers:
+    """All that loggers say: called, it sets each that there is, and what all inherit, to DEBUG."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, int] = {}
+        self._records: list[logging.LogRecord] = []
+        self._handler = logging.Handler()
+        self._handler.emit = self._records.append  # type: ignore[method-assign]
+        self._root = logging.getLogger()
+        self._before = self._root.level
+        self._root.addHandler(self._handler)
+
+    def __call__(self) -> None:
+        self._root.setLevel(logging.DEBUG)
+        for name, logger in list(logging.root.manager.loggerDict.items()):
+            if isinstance(logger, logging.Logger):
+                self._kept.setdefault(name, logger.level)
+                if not name.startswith("bifocal."):  # those that the channels set themselves
+                    logger.setLevel(logging.DEBUG)
+
+    def close(self) -> None:
+        """Leave everything as it was."""
+        self._root.removeHandler(self._handler)
+        self._root.setLevel(self._before)
+        for name, level in self._kept.items():
+            logging.getLogger(name).setLevel(level)
+
+    def names(self) -> set[str]:
+        """Return who said something."""
+        return {record.name.partition(".")[0] for record in self._records}
+
+    def text(self) -> str:
+        """Return everything that was said, with errors."""
+        form = logging.Formatter("%(name)s %(message)s %(args)s")
+        return "\n".join(form.format(record) for record in self._records)
+
+
+@pytest.fixture
+def every_logger() -> Iterator[Loggers]:
+    """Return what listens to every logger at DEBUG."""
+    loggers = Loggers()
+    yield loggers
+    loggers.close()
 
 
 @dataclass

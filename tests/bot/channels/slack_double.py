@@ -119,6 +119,8 @@ class SlackDouble:
         self.uploads: list[dict[str, Any]] = []  #: files that were shared in a channel
         self.views: list[dict[str, Any]] = []
         self.acks: dict[str, list[float]] = {}  #: seconds until each delivery was acknowledged
+        self.responding: list[str] = []  #: secrets of the addresses for answers
+        self.acked: list[dict[str, Any]] = []  #: what acknowledgements carried
         self.sockets: list[web.WebSocketResponse] = []
         self.limited: Counter[str] = Counter()  #: 429 so many times, by method
         self.retry_after = 1
@@ -560,7 +562,8 @@ class SlackDouble:
             else:
                 raise AssertionError(f"{tries} deliveries were not acknowledged")
         payload = said.get("payload") or {}
-        return payload if isinstance(payload, dict) else {"text": payload}
+        self.acked.append(payload if isinstance(payload, dict) else {"text": payload})
+        return self.acked[-1]
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
         """Ask clients to come again, or close on them (``reason=""``)."""
@@ -639,7 +642,8 @@ class SlackDouble:
     def _trigger(self) -> tuple[str, str]:
         trigger = f"13345224609.{uuid.uuid4().hex}"
         self._triggers.add(trigger)
-        return trigger, f"{self.url}/respond/{uuid.uuid4().hex}"
+        self.responding.append(uuid.uuid4().hex)
+        return trigger, f"{self.url}/respond/{self.responding[-1]}"
 
     async def command(self, text: str, *, user: str = "U1", channel: str = "C1") -> dict[str, Any]:
         """Type ``/bifocal …``; returns what the acknowledgement shows."""

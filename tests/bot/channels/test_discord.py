@@ -174,11 +174,25 @@ async def test_a_bad_picture_is_one_line(play: Play) -> None:
     async with play() as story:
         for data in (b"\x89PNG\r\n\x1a\nrubbish", bytes(bomb), b"", picture("red")[:60]):
             files = [File("evil.png", data)]
-            asked = await story.discord.say("What is it?", mention=True, files=files)
+            asked = await story.discord.say(mention=True, files=files)
             (line,) = await story.discord.until(partial(story.discord.to, asked))
             assert "\n" not in line["content"]
             assert "evil.png" in line["content"].lower()
             assert "Traceback" not in line["content"]
+
+
+async def test_a_bad_picture_among_good_ones_is_left_out(play: Play) -> None:
+    """The question is asked with those that can be read, up to the most; the others are named."""
+    files = [File("evil.png", b"BM")] + [File(f"{n}.png", picture("red")) for n in range(9)]
+    async with play() as story:
+        asked = await story.discord.say("What is this?", mention=True, files=files)
+        await story.asked(asked)
+        await story.channel.idle()
+        told = "\n".join(story.discord.answers())
+        assert "left out evil.png: " in told
+        assert "8.png (only 8 pictures are looked at) cannot be read here" in told
+        conversation = await story.bot.conversation(f"discord:100:{asked}")
+        assert [p.name for p in conversation.pictures] == [f"{n}.png" for n in range(7)]
 
 
 async def test_an_address_that_expired_is_renewed(play: Play, open_bot: Any) -> None:

@@ -2,22 +2,16 @@
 
 import os
 import re
-from importlib.resources import files
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from live import DOMAINS, NAME
 
 from bot.channels.code_spans import outside_code
 from bot.channels.harmless import FILE_ENDINGS, harmless, one_line
 
 LENGTH = 1_000_000 if os.environ.get("BIFOCAL_FULL") else 100_000  #: of a hostile text
-#: Every top-level domain there is, as hypothesis has the list of the IANA
-DOMAINS = (
-    (files("hypothesis.vendor") / "tlds-alpha-by-domain.txt").read_text().lower().split("\n")[1:-1]
-)
-#: What a chat that is generous with links takes for one
-NAME = re.compile(r"[\w-]+[.\u3002\uff0e\uff61](?:" + "|".join(DOMAINS) + r")(?![\w-])", re.I)
 PIECES = ["http", "s", ":", "//", "evil.com", "/", "[", "x", "]", "(", ")", "<", "@", "!", "here",
           "everyone", "\u200b", "\x00", "\u202e", "www", ".", " ", "\n", "[:]"]  # fmt: skip
 CODE = ["`", "``", "```", "```py", "~~~", "\n", "\n\n", " ", "evil.de", "a.b", "x", "|", "\\", "<",
@@ -37,6 +31,7 @@ def seen(text: str) -> str:
         ("![p](//evil.com/x)", "![p] (//evil[.]com/x)"),
         ("www.evil.example", "www[.]evil.\u200bexample"),
         ("go to evil.com now", "go to evil[.]com now"),
+        ("https:\\evil.de, https:/a.b", "https[:]\\evil.\u200bde, https[:]/a.b"),
         ("mailto:anna@b.example", "mailto[:]anna@b.\u200bexample"),
         ("[1]: http://x.y", "[1] : http[:]//x[.]y"),
         ("<@U1> @everyone <+4930123>", "<\u200b@U1> @\u200beveryone <\u200b+4930123>"),

@@ -8,95 +8,19 @@ import base64
 import io
 import itertools
 import os
-import random
-import struct
 import sys
 import time
-import zlib
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hostile_pictures import foreign, held, malformed
 from PIL import Image
 
 FULL = bool(os.environ.get("BIFOCAL_FULL"))
 MANY = 2000 if FULL else 200
 MOST_MB = 300
-KINDS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-
-
-def good(kind: str, chance: random.Random) -> bytes:
-    """Return a small picture that is well."""
-    out, size = io.BytesIO(), (chance.randrange(1, 90), chance.randrange(1, 90))
-    image = Image.effect_noise(size, 50).convert(chance.choice(["RGB", "L"]))
-    image.save(out, kind)
-    return out.getvalue()
-
-
-def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """Return a PNG that claims a size and holds those chunks."""
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    made = [(b"IHDR", head), *chunks, (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in made
-    )
-
-
-def odd() -> Iterator[bytes]:
-    """Yield pictures that are wrong in a way of their own."""
-    bomb = zlib.compress(b"\0" * 20_000_000)
-    yield from (
-        b"",
-        b"\0",
-        b"\x89PNG\r\n\x1a\n",
-        b"\xff\xd8\xff",
-        b"GIF89a",
-        b"BM",
-        b"II*\0",
-        b"RIFF",
-    )
-    yield png(60_000, 60_000, (b"IDAT", bomb))
-    yield png(4000, 4000, (b"IDAT", bomb))
-    yield png(2**31 - 1, 1, (b"IDAT", bomb))
-    yield png(0, 0, (b"IDAT", bomb))
-    yield png(16_000, 10, (b"IDAT", bomb))
-    yield png(10, 10, (b"zTXt", b"a\0\0" + bomb), (b"IDAT", zlib.compress(b"\0" * 310)))
-    yield png(10, 10, (b"iCCP", b"a\0\0" + bomb), (b"IDAT", zlib.compress(b"\0" * 310)))
-    yield png(10, 10, (b"eXIf", b"MM\0*\0\0\0\x08\xff\xff"), (b"IDAT", zlib.compress(b"\0" * 310)))
-    yield b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + b",\0\0\0\0" + b"\xff" * 40
-    yield b"BM" + struct.pack(
-        "<IHHIIiiHHIIiiII", 99, 0, 0, 54, 40, 9**9, 9**9, 1, 24, 0, 0, 0, 0, 0, 0
-    )
-    yield b"II*\0\x08\0\0\0" + struct.pack("<H", 65_535) + b"\0\1\4\0\xff\xff\xff\xff" * 500
-    yield b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>"
-    yield b"%PDF-1.4 %!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
-    yield b"P6 9 9 255 " + b"\0" * 300
-    yield b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0" * 200
-
-
-def malformed(count: int) -> Iterator[bytes]:
-    """Yield so many pictures, the odd ones first: cut, with bytes changed, glued together."""
-    chance = random.Random(8)
-    yield from (made := list(odd()))
-    for number in range(count - len(made)):
-        data = bytearray(good(KINDS[number % len(KINDS)], chance))
-        way = chance.randrange(4)
-        if way == 0:
-            data = data[: chance.randrange(len(data))]
-        elif way == 1:
-            for _ in range(chance.randrange(1, 30)):
-                data[chance.randrange(len(data))] = chance.randrange(256)
-        elif way == 2:  # where sizes and offsets stand
-            for at in chance.sample(range(min(64, len(data))), min(4, len(data))):
-                data[at] = chance.choice([0, 1, 127, 128, 254, 255])
-        else:
-            other = good(chance.choice(KINDS), chance)
-            data = data[: chance.randrange(len(data))] + other[chance.randrange(len(other)) :]
-        yield bytes(data)
 
 
 async def in_json(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
@@ -125,12 +49,6 @@ async def uploaded(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
 
 
 WAYS = (in_json, in_a_form, raw, uploaded)
-
-
-def held(pid: int, what: str) -> float:
-    """Return megabytes that a process holds (VmRSS), or held at most (VmHWM)."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1.024e-3 for line in lines if line.startswith(what))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory is read from /proc")
@@ -173,8 +91,7 @@ async def test_a_bad_picture_is_taken_or_refused_whichever_way_it_comes_and_noth
 def check(answer: httpx.Response) -> None:
     """What is refused is told by a problem document of our own words."""
     assert answer.headers["content-type"] == "application/problem+json"
-    for word in ("Error", "Traceback", "site-packages", "/tmp", " at 0x", "PIL", "object at"):
-        assert word not in answer.text, answer.text
+    assert foreign(answer.text) == []
 
 
 async def test_many_bad_pictures_at_once_leave_the_service_well(serve: Any) -> None:

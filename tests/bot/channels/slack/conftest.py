@@ -10,15 +10,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from live import check_unfurled
 from PIL import Image
-from pydantic import ConfigDict, Field
-from slack_double import BOT, SlackDouble
+from slack_double import SlackDouble
+from stepping import SteppingChat
 
 from bot import AsyncChatBot, Settings
 from bot.channels.slack import SlackChannel
@@ -47,50 +46,9 @@ async def slack(caplog: pytest.LogCaptureFixture) -> AsyncIterator[SlackDouble]:
     caplog.set_level(logging.DEBUG)
     async with SlackDouble() as running:
         yield running
-    sent = [*running.messages.values(), *running.deleted, *running.ephemeral]
-    for message in sent:
-        if message.user == BOT and not message.files:
-            assert message.unfurl == (False, False), message
-    for body in running.responses:
-        assert (body["unfurl_links"], body["unfurl_media"]) == (False, False)
+    check_unfurled(running)
     for secret in (running.bot_token, running.app_token, running.secret):
         assert secret not in caplog.text
-
-
-class SteppingChat(BaseChatModel):
-    """A chat model that says ``pieces``; where one is an event it waits for that, an error it
-    raises. ``by_question`` are other pieces, by a word of the question."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    reads_evidence: ClassVar[bool] = False
-    context_tokens: int = 8192
-    pictures: bool = True
-    max_pictures: int = 8
-    picture_tokens: int = 100
-    pieces: list[Any] = Field(default_factory=lambda: ["Aye."])
-    by_question: dict[str, list[Any]] = Field(default_factory=dict)
-    asked: list[list[BaseMessage]] = Field(default_factory=list)
-
-    @property
-    def _llm_type(self) -> str:
-        return "stepping"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _astream(
-        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        self.asked.append(messages)
-        text = str(messages[-1].text)
-        pieces = next((p for word, p in self.by_question.items() if word in text), self.pieces)
-        for piece in pieces:
-            if isinstance(piece, asyncio.Event):
-                await piece.wait()
-            elif isinstance(piece, Exception):
-                raise piece
-            else:
-                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
 
 
 @pytest.fixture
