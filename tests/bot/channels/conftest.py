@@ -465,7 +465,7 @@ class Loggers:
         self._kept: dict[str, int] = {}
         self._records: list[logging.LogRecord] = []
         self._handler = logging.Handler()
-        self._handler.emit = self._records.append  # type: ignore[method-assign]
+        self._handler.emit = self._records.append  # type: ignore[method-assign,assignment]
         self._root = logging.getLogger()
         self._before = self._root.level
         self._root.addHandler(self._handler)
