@@ -140,7 +140,8 @@ def _mending() -> Iterator[None]:
             raise _refused() from None
         raise SettingsError(f"Discord closed the connection for good (code {error.code})") from None
     except (OSError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as error:
-        logs.tell("Discord cannot be reached; trying again", level="warning", error=error)
+        kind = type(error).__name__
+        logs.tell("Discord cannot be reached; trying again", level="warning", kind=kind)
     except Exception as error:  # an event that ``discord`` cannot read ends its connection
         logs.tell("the connection to Discord broke; beginning anew", level="error", error=error)
 
