@@ -6,6 +6,7 @@ wherever it went wrong.
 
 import asyncio
 import atexit
+import contextlib
 import importlib.util
 import math
 import os
@@ -119,8 +120,9 @@ def _end_process() -> NoReturn:
     every object that was ever loaded: a second or more beyond the grace time.
     """
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
+            stream.flush()
     os._exit(0)
 
 
