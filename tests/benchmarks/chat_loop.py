@@ -178,6 +178,7 @@ async def _slow(chat: Chat, figures: Figures, model: SlowModel, args: argparse.N
             figures.sign.append(seen.sign - seen.written)
         figures.first.append(seen.text - model.began[person])
 
+    await chat.ask(-1, "Tell me a story.", 1)  # warm
     people = range(args.conversations)
     await asyncio.gather(*map(ask, people))
     await asyncio.sleep(SETTLE)
