@@ -121,18 +121,19 @@ class SlackWork:
         async with Waiting(self.client, _place(note), draft) as waiting:
             if note.incomplete:
                 note = replace(note, files=await self._look_up(note))
-            fetched = await self.files.fetch(note.files, self.most_pictures)
-            asked = await self._incoming(note, fetched)
-            await waiting.said()
-            if asked.text.lower() == "help" and not asked.pictures:
-                await draft.fail(HELP)
-            elif fetched.missing and not (asked.text or asked.pictures):
-                await draft.fail(fetched.missing)
-            else:
-                backend = await self._backend(note)
-                done = await answer(
-                    backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
-                )
+            async with self.files.room(note.files, self.most_pictures):
+                fetched = await self.files.fetch(note.files, self.most_pictures)
+                asked = await self._incoming(note, fetched)
+                await waiting.said()
+                if asked.text.lower() == "help" and not asked.pictures:
+                    await draft.fail(HELP)
+                elif fetched.missing and not (asked.text or asked.pictures):
+                    await draft.fail(fetched.missing)
+                else:
+                    backend = await self._backend(note)
+                    done = await answer(
+                        backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
+                    )
         await self._remember(note, draft, done)
         if done is not None and fetched.missing:
             await self._say(note, fetched.missing)

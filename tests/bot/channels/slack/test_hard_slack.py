@@ -11,6 +11,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.channels.inbox import Inbox, Lost
 from bot.channels.slack_events import Note
+from bot.channels.slack_files import MOST_BYTES
 from bot.channels.working import TRIES
 
 if TYPE_CHECKING:
@@ -129,3 +130,22 @@ async def test_a_service_starts_while_slack_is_down_and_joins_it_later(
             said = await served.client.post("/slack/events", content=body, headers=headers)
             await asyncio.sleep(0.05)
         await slack.until(lambda: slack.answers())
+
+
+async def test_pictures_are_fetched_when_there_is_room_for_them(
+    slack: "SlackDouble", join: Any, stepping: Any, picture: Any
+) -> None:
+    """Eight pictures, as large as they may be by what Slack says, are all that is held: the next
+    question's wait at Slack until that is answered, and words alone do not wait."""
+    go = asyncio.Event()
+    large = [slack.file(f"large{n}.png", picture(), size=MOST_BYTES) for n in range(8)]
+    async with join(stepping(by_question={"first": [go, "One."]})):
+        first = await slack.say("The first?", channel="D1", files=large)
+        await slack.until(lambda: len(slack.downloads) == 8)
+        second = await slack.say("The next?", channel="D2", files=[slack.file("b.png", picture())])
+        words = await slack.say("The words?", channel="D3")
+        await slack.until(lambda: slack.answers(words.ts))
+        assert "b.png" not in slack.downloads
+        go.set()
+        await slack.until(lambda: slack.answers(first.ts) and slack.answers(second.ts))
+        assert "b.png" in slack.downloads
