@@ -458,14 +458,24 @@ def orders_library(demo_library: Path, tmp_path: Path) -> Path:
     return demo_library
 
 
+class Kept(logging.Handler):
+    """Keeps all that is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self.records.append(record)
+
+
 class Loggers:
     """All that loggers say: called, it sets each that there is, and what all inherit, to DEBUG."""
 
     def __init__(self) -> None:
         self._kept: dict[str, int] = {}
-        self._records: list[logging.LogRecord] = []
-        self._handler = logging.Handler()
-        self._handler.emit = self._records.append  # type: ignore[method-assign,assignment]
+        self._handler = Kept()
         self._root = logging.getLogger()
         self._before = self._root.level
         self._root.addHandler(self._handler)
@@ -487,12 +497,12 @@ class Loggers:
 
     def names(self) -> set[str]:
         """Return who said something."""
-        return {record.name.partition(".")[0] for record in self._records}
+        return {record.name.partition(".")[0] for record in self._handler.records}
 
     def text(self) -> str:
         """Return everything that was said, with errors."""
         form = logging.Formatter("%(name)s %(message)s %(args)s")
-        return "\n".join(form.format(record) for record in self._records)
+        return "\n".join(form.format(record) for record in self._handler.records)
 
 
 @pytest.fixture
