@@ -85,7 +85,6 @@ class Discord:
         self.held = asyncio.Event()  #: clear it, and no message can be posted
         self.held.set()
         self.waiting = 0  #: messages that are held up
-        self._filled: dict[str, float] = {}  #: when messages changed
         self._windows: dict[str, list[float]] = {}
         self._last = int((time.time() - 1_420_070_400) * 1000) << 22
         self._changed = asyncio.Condition()
@@ -277,10 +276,6 @@ class Discord:
         made = self.channel(id, name, 11, **owner, **counts, thread_metadata=meta)
         await self.gateway.dispatch("THREAD_CREATE", lambda _: {**made, "newly_created": True})
         return made
-
-    def changed_at(self, message: str) -> float:
-        """Return when a message of the bot was last written, by the monotonic clock."""
-        return self._filled.get(message, 0.0)
 
     def direct(self, id: str = "300", by: str = "1") -> str:
         """Make a direct channel with somebody, and return its id."""
@@ -572,7 +567,6 @@ class Discord:
             raise Refused(400, 50035, "Invalid Form Body")
         if not (message["content"] or embeds or message["attachments"]):
             raise Refused(400, 50006, "Cannot send an empty message")
-        self._filled[message["id"]] = time.monotonic()
         message["said"] = [*message.get("said", []), message["content"]]
         suppressed = bool(message["flags"] & SUPPRESS_EMBEDS)
         message["hidden"] = embeds if suppressed else []
