@@ -5,7 +5,7 @@ A file is fetched with the bot's token, from Slack's own hosts only. Without the
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -180,3 +180,9 @@ async def upload(
     except SlackRequestError as error:
         raise FileRefused("Slack did not take them") from error
     return [str(file["id"]) for file in said.get("files") or []]
+
+
+async def delete_file(client: AsyncWebClient, id: str) -> None:
+    """Take a file away, unless it is gone or is not the bot's to delete."""
+    with suppress(SlackApiError):
+        await client.files_delete(file=id)

@@ -1,4 +1,4 @@
-"""What channels keep in memory, and in Redis, does not grow with what people send."""
+"""What channels keep in memory does not grow with what people send."""
 
 import asyncio
 import contextlib
