@@ -209,7 +209,7 @@ async def test_buttons(slack: "SlackDouble", join: Any, demo_library: Path) -> N
         await slack.until(lambda: slack.views and "cited" in str(slack.views[0]))
         await slack.click(answer, "bifocal_feedback", up=False)
         await slack.until(lambda: slack.ephemeral)
-    assert "skerrin-guide.md" in str(slack.views[0])
+    assert "skerrin-guide.\u200bmd - cited" in slack.views[0]["blocks"][0]["text"]["text"]
     assert slack.ephemeral[0].to == "U1"
     async with await SharedRedis.open(folder=demo_library / "redis") as redis:
         (said,) = await Feedback(redis).said("default", 0, 10)
