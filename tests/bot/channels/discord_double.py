@@ -78,6 +78,7 @@ class Discord:
         self.errors: list[tuple[int, Json]] = []  #: what the next message requests get instead
         self.limited: Counter[str] = Counter()  #: 429 so many times, by "POST /api/…/{pattern}"
         self.responses: int | None = None  #: to a command, after which its time is over
+        self.late = False  #: the next command is acknowledged too late
         self.shards = 1
         self.limit, self.window = 1000, 1.0  #: messages and edits of a channel, by time (s)
         self.down = False
@@ -491,7 +492,8 @@ class Discord:
     async def _callback(self, request: web.Request) -> Json | None:
         known = self.interactions[request.match_info["token"]]
         known["acknowledged"] = time.monotonic() - known["at"]
-        if known["acknowledged"] > 3 or known.get("type"):
+        late, self.late = self.late, False
+        if late or known["acknowledged"] > 3 or known.get("type"):
             raise Refused(404, 10062, "Unknown interaction")
         body = request[BODY]
         known["type"] = body["type"]
