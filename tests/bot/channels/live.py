@@ -59,9 +59,13 @@ def words(body: Any) -> Iterator[str]:
 
 
 def said_in_slack(slack: Any) -> Iterator[str]:
-    """Yield everything that the bot said in a Slack, as it was sent, and as it stood there."""
+    """Yield everything that the bot said in a Slack, as it was sent, and as it stood there: of the
+    pieces of a stream, which may be from the middle of a code block, what all of them are so far.
+    """
     for method, args in slack.calls:
-        if method not in _OF_PEOPLE:
+        if method in ("chat.appendStream", "chat.stopStream"):
+            yield from words(args.get("blocks") or [])
+        elif method not in _OF_PEOPLE:
             yield from words(args)
     yield from words([*slack.responses, *slack.acked])
     for shown in (*slack.messages.values(), *slack.deleted, *slack.ephemeral):

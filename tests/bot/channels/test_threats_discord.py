@@ -86,6 +86,7 @@ async def test_every_message_of_discord_with_a_malformed_picture_is_answered(
 # --- row 16 ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300 + 5 * (ORDERS + PICTURES))
 async def test_a_model_that_obeys_every_order_links_to_nothing(
     play: Play, discord: Discord
 ) -> None:
@@ -103,6 +104,7 @@ async def test_a_model_that_obeys_every_order_links_to_nothing(
     assert [(text, live(text)) for text in said_in_discord(discord) if live(text)] == []
 
 
+@pytest.mark.timeout(300 + 5 * (ORDERS + PICTURES))
 async def test_a_library_and_pictures_full_of_orders_link_to_nothing(
     discord: Discord, orders_library: Path, play: Play
 ) -> None:

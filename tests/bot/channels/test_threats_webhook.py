@@ -62,6 +62,7 @@ async def test_every_message_of_the_webhook_with_a_malformed_picture_is_answered
 # --- row 16 ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300 + 5 * (ORDERS + PICTURES))
 async def test_a_library_and_pictures_full_of_orders_link_to_nothing(
     orders_library: Path, webhook_stage: Any
 ) -> None:

@@ -74,6 +74,7 @@ async def test_every_message_with_a_malformed_picture_is_answered(
 # --- row 16 ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300 + 5 * (ORDERS + PICTURES))
 async def test_a_model_that_obeys_every_order_links_to_nothing(
     slack: "SlackDouble", join: Any, stepping: Any
 ) -> None:
@@ -93,6 +94,7 @@ async def test_a_model_that_obeys_every_order_links_to_nothing(
     assert [(text, live(text)) for text in said if live(text)] == []
 
 
+@pytest.mark.timeout(300 + 5 * (ORDERS + PICTURES))
 async def test_a_library_and_pictures_full_of_orders_link_to_nothing(
     slack: "SlackDouble", orders_library: Path, join: Any
 ) -> None:
