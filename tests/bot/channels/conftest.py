@@ -164,6 +164,7 @@ class Service:
         async with asyncio.timeout(120):
             for process in self._processes:
                 await process.wait()
+        self._processes.clear()
 
 
 class WebhookStage(Service):
