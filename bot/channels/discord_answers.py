@@ -137,7 +137,8 @@ class Answers:
         if taken.withdrawn.is_set():
             raise Withdrawn
         draft = await self._draft(happened, taken, turn)
-        async with self._typing(draft.post.channel, happened):
+        room = self._files.room([] if again else happened.files)
+        async with self._typing(draft.post.channel, happened), room:
             pictures, unread = list[SentPicture](), [*happened.unsupported]
             if again is None:
                 pictures, more = await self._files.take(

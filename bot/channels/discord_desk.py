@@ -33,7 +33,8 @@ class Desk:
         backend = await self._libraries.of(*places)
         try:
             await backend.forget(conversation)
-        except ConversationNotFound:
+        except ConversationNotFound:  # of a command that failed before, the messages may be left
+            await self._turns.forget(conversation)
             return "There is nothing to forget here."
         await self._turns.forget(conversation)
         return "This conversation is forgotten, with its pictures. The messages here stay."

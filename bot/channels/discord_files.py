@@ -7,12 +7,14 @@ nothing of what is in them.
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import PurePath
 
 import aiohttp
 from yarl import URL
 
 from bot.channels.discord_events import Attached
+from bot.channels.room import Room
 from bot.sent import SentPicture
 from retrievers.imaging import MAX_BYTES
 
@@ -20,6 +22,7 @@ READ = frozenset(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bmp
 _ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 AT_ONCE = 32  #: messages whose files are copied before it is their turn
 MOST_HELD = 128 * 1024 * 1024  #: bytes of all those copies, by what Discord says
+MOST_TAKEN = 256 * 1024 * 1024  #: bytes of the pictures of all questions whose turn it is
 FETCHING = 8  #: files that are fetched at the same time
 SECONDS = 30.0  #: for one file
 TRIES = 3
@@ -40,6 +43,7 @@ class Files:
         self._places = asyncio.Semaphore(FETCHING)
         self._copies: dict[str, dict[int, asyncio.Task[bytes]]] = {}
         self._held: dict[str, int] = {}
+        self._room = Room(MOST_TAKEN)
 
     async def __aenter__(self) -> "Files":
         self._session = aiohttp.ClientSession(
@@ -68,6 +72,12 @@ class Files:
         """Let go of the copies of a message."""
         self._held.pop(key, None)
         _cancel(self._copies.pop(key, {}))
+
+    def room(self, files: Sequence[Attached]) -> AbstractAsyncContextManager[None]:
+        """Return room for the pictures among files: enter it before they are taken, and leave it
+        when their question is answered."""
+        largest_first = sorted((f.size for f in files if is_picture(f)), reverse=True)
+        return self._room.of(sum(largest_first[: self._most]))
 
     async def take(
         self, key: str, files: Sequence[Attached], renew: Renew

@@ -3,6 +3,7 @@ the answer to ``/ask``. Knows nothing of how anything is answered."""
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import discord
@@ -22,6 +23,7 @@ from bot.channels.discord_events import (
 from bot.channels.discord_posts import NOBODY
 from bot.channels.splitting import split
 from bot.errors import KNOWN_ERRORS
+from bot.service.observability import logs
 from memory.feedback import Rating
 
 _LABELS = {"up": "👍", "down": "👎", "why": "Why?"}
@@ -66,7 +68,7 @@ class Said(
                 conversation, self.turn, interaction.user.id, rating, _places(interaction)
             )
 
-        await _whisper(interaction, said())
+        await _whisper(interaction, said)
 
 
 def buttons(turn: str) -> discord.ui.View:
@@ -112,7 +114,7 @@ def add_commands(tree: app_commands.CommandTree[Client]) -> None:
                 return "You were not answered here yet."
             return await desk.why(conversation, turn, _places(interaction))
 
-        await _whisper(interaction, said())
+        await _whisper(interaction, said)
 
     @tree.command(name="forget", description="Forget this conversation, its pictures too.")
     async def forget(interaction: discord.Interaction[Client]) -> None:
@@ -124,7 +126,7 @@ def add_commands(tree: app_commands.CommandTree[Client]) -> None:
                 return "There is nothing to forget here."
             return await desk.forget(conversation, _places(interaction))
 
-        await _whisper(interaction, said())
+        await _whisper(interaction, said)
 
     @tree.command(name="library", description="Say which library answers here.")
     async def library(interaction: discord.Interaction[Client]) -> None:
@@ -133,7 +135,7 @@ def add_commands(tree: app_commands.CommandTree[Client]) -> None:
         async def said() -> str:
             return f"Here the library “{name}” answers."
 
-        await _whisper(interaction, said())
+        await _whisper(interaction, said)
 
 
 def _asked(
@@ -169,12 +171,16 @@ def _may_write(interaction: discord.Interaction[Any]) -> bool:
     return allowed.send_messages
 
 
-async def _whisper(interaction: discord.Interaction[Any], saying: Any) -> None:
-    """Acknowledge at once; then tell whoever asked, and nobody else."""
+async def _whisper(
+    interaction: discord.Interaction[Any], saying: Callable[[], Awaitable[str]]
+) -> None:
+    """Acknowledge at once; then tell whoever asked, and nobody else, whatever becomes of it."""
     await interaction.response.defer(ephemeral=True, thinking=True)
     try:
-        words = await saying
-    except KNOWN_ERRORS as error:
+        words = await saying()
+    except Exception as error:
+        if not isinstance(error, KNOWN_ERRORS):
+            logs.tell("discord: a command failed", level="error", error=error)
         words = line_of(error)
     parts = split(words, LIMIT) or ["There is nothing to say."]
     for part in parts[:3]:

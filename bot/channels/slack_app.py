@@ -23,6 +23,7 @@ from bot.channels.final import why_lines
 from bot.channels.inbox import Inbox
 from bot.channels.outage import when_there
 from bot.channels.slack_blocks import FEEDBACK, HELP, WHY, line, modal
+from bot.channels.slack_command import CommandDraft
 from bot.channels.slack_events import Note, note_of
 from bot.channels.slack_threads import Threads
 from bot.channels.working import Turns, Worker
@@ -142,7 +143,7 @@ class SlackApp:
             elif verb.lower() == "libraries":
                 await ack(**_ephemeral(self._libraries(*place)))
             elif verb.lower() == "forget":
-                await ack(**_ephemeral(await self._forget(*place, str(command["user_id"]))))
+                await ack(**_ephemeral(await self._forget(*place, command)))
             else:
                 await ack(**_ephemeral(HELP))
 
@@ -151,20 +152,35 @@ class SlackApp:
     def _libraries(self, team: str, channel: str) -> str:
         return f"Here answers the library “{self.libraries.name(f'{team}/{channel}', team)}”."
 
-    async def _forget(self, team: str, channel: str, user: str) -> str:
+    async def _forget(self, team: str, channel: str, command: Mapping[str, Any]) -> str:
+        user = str(command["user_id"])
         names = await self.threads.begun(team, channel, user)
         if not names:
             return "There is nothing to forget: you began no conversation here."
-        self._beside(self._forget_all(names, team, channel, user))
-        return f"Forgetting {len(names)} conversation{'s' * (len(names) > 1)} that you began here."
+        told = CommandDraft(str(command.get("response_url") or ""), self.client, channel, user)
+        self._beside(self._forget_all(names, team, channel, user, told))
+        return f"Forgetting {_conversations(len(names))} that you began here…"
 
-    async def _forget_all(self, names: list[str], team: str, channel: str, user: str) -> None:
-        backend = await self._backend(team, channel)
+    async def _forget_all(
+        self, names: list[str], team: str, channel: str, user: str, told: CommandDraft
+    ) -> None:
+        """Forget conversations, each whatever becomes of the others, and say how many are gone."""
+        left: list[Exception] = []
         for name in names:
-            with suppress(ConversationNotFound):  # its time has passed, or its question failed
-                await when_there(partial(backend.forget, name))
-            await self.turns.forget(name)
-            await self.threads.drop(name, team, channel, user)
+            try:
+                backend = await self._backend(team, channel)
+                with suppress(ConversationNotFound):  # its time has passed, or its question failed
+                    await when_there(partial(backend.forget, name))
+                await self.turns.forget(name)
+                await self.threads.drop(name, team, channel, user)
+            except Exception as error:
+                logs.tell("Slack: a conversation was not forgotten", level="error", error=error)
+                left.append(error)
+        line = f"{_conversations(len(names) - len(left))} forgotten."
+        if left:
+            line += f" {_conversations(len(left))} could not be: {line_of(left[0])}"
+            line += " Say /bifocal forget again for what is left."
+        await told.wait(line)
 
     # --- buttons ------------------------------------------------------------------------------
 
@@ -235,6 +251,10 @@ def _ephemeral(text: str) -> dict[str, Any]:
     return {"response_type": "ephemeral", **line(text)}
 
 
+def _conversations(count: int) -> str:
+    return f"{count} conversation{'s' * (count != 1)}"
+
+
 def _value(action: Mapping[str, Any]) -> dict[str, str]:
     """Return what a button of ours carries; nothing where it is none of ours."""
     try:
@@ -249,5 +269,5 @@ async def _quietly(work: Coroutine[Any, Any, None]) -> None:
     """Do what nobody waits for; what Slack refuses of it is logged."""
     try:
         await work
-    except (SlackApiError, aiohttp.ClientError, TimeoutError, *KNOWN_ERRORS) as error:
+    except (SlackApiError, aiohttp.ClientError, OSError, *KNOWN_ERRORS) as error:
         logs.tell("Slack: something small was not done", level="warning", error=error)

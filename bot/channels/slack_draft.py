@@ -17,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.final import Final
 from bot.channels.slack_blocks import LIMIT, QUIET, ending, line, message, silent
-from bot.channels.slack_files import FileRefused, upload
+from bot.channels.slack_files import FileRefused, delete_file, upload
 
 RENEW = 240.0  #: seconds after which a stream is replaced; Slack ends it after 300
 _CLOSING = re.compile(r"\n[ \t]*(?:`{3,}|~{3,})[ \t]*$")
@@ -45,12 +45,12 @@ class _Written:
     since: float = 0.0
 
 
-Noting = Callable[[list[str]], Awaitable[Any]]
+Noting = Callable[[list[str], list[str]], Awaitable[Any]]
 
 
 class SlackDraft:
     """See ``bot.channels.delivery.Draft``. ``old`` are messages whose place the answer takes;
-    ``noting`` is told which messages there are, in case this process dies."""
+    ``noting`` is told which messages and files there are, in case this process dies."""
 
     limit = LIMIT
 
@@ -99,6 +99,7 @@ class SlackDraft:
             place = self._place
             try:
                 self.files = await upload(self._client, place.channel, place.thread, final.pictures)
+                await self._note()
             except FileRefused as error:
                 await self._post(line(f"The pictures cannot be shown: {error}"))
 
@@ -185,9 +186,10 @@ class SlackDraft:
             await self._end(old)
             return old
         self._written[number] = new
-        await self._note()
+        await self._note(old.ts)  # both, until one is gone
         await self._end(old)
         await self._delete(old.ts)
+        await self._note()
         return new
 
     async def _end(self, written: _Written, blocks: Sequence[dict[str, Any]] = ()) -> None:
@@ -228,9 +230,9 @@ class SlackDraft:
     async def _delete(self, ts: str) -> None:
         await delete(self._client, self._place.channel, ts)
 
-    async def _note(self) -> None:
+    async def _note(self, *old: str) -> None:
         if self._noting is not None:
-            await self._noting(self.messages)
+            await self._noting([*old, *self.messages], self.files)
 
 
 async def delete(client: AsyncWebClient, channel: str, ts: str) -> None:
@@ -242,9 +244,13 @@ async def delete(client: AsyncWebClient, channel: str, ts: str) -> None:
             raise
 
 
-async def clear_away(client: AsyncWebClient, channel: str, shown: Sequence[str]) -> None:
-    """Delete what a process that died had shown of an answer."""
+async def clear_away(
+    client: AsyncWebClient, channel: str, shown: Sequence[str], files: Sequence[str] = ()
+) -> None:
+    """Delete what a process that died had shown of an answer: messages, and files by their ids."""
     for ts in shown:
         with contextlib.suppress(SlackApiError):  # it was no stream, or ended
             await client.chat_stopStream(channel=channel, ts=ts)
         await delete(client, channel, ts)
+    for id in files:
+        await delete_file(client, id)

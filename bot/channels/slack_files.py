@@ -5,6 +5,7 @@ A file is fetched with the bot's token, from Slack's own hosts only. Without the
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -14,9 +15,11 @@ from slack_sdk.errors import SlackApiError, SlackRequestError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.final import Drawn
+from bot.channels.room import Room
 from bot.sent import SentPicture
 
 MOST_BYTES = 32 * 1024 * 1024  #: of one file
+MOST_HELD = 256 * 1024 * 1024  #: bytes of all questions' files at a time, by what Slack says
 MOST_REDIRECTS = 3
 APPS = "https://api.slack.com/apps"
 #: What is read as a picture; the rest is named in the answer
@@ -45,13 +48,23 @@ class Files:
     ) -> None:
         self._client, self._hosts, self._session = client, frozenset(hosts), session
         self._plain = urlsplit(client.base_url).scheme == "http"  # a Slack on this machine
+        self._room = Room(MOST_HELD)
+
+    def room(
+        self, files: Sequence[Mapping[str, Any]], most: int
+    ) -> AbstractAsyncContextManager[None]:
+        """Return room for the pictures among files: enter it before they are fetched, and leave it
+        when their question is answered."""
+        told = [int(f.get("size") or MOST_BYTES) for f in files if _may_be_picture(f)]
+        largest_first = sorted((size for size in told if size <= MOST_BYTES), reverse=True)
+        return self._room.of(sum(largest_first[:most]))
 
     async def fetch(self, files: Sequence[Mapping[str, Any]], most: int) -> Fetched:
         """Return the pictures among files, ``most`` of them at most."""
         found = Fetched()
         for file in files:
             name = str(file.get("name") or file.get("title") or "a file")
-            if str(file.get("mimetype")) not in READ and file.get("file_access") is None:
+            if not _may_be_picture(file):
                 found.unsupported.append(name)
                 continue
             if len(found.pictures) >= most:
@@ -121,6 +134,10 @@ class Files:
         return known and safe and not parts.username
 
 
+def _may_be_picture(file: Mapping[str, Any]) -> bool:
+    return str(file.get("mimetype")) in READ or file.get("file_access") is not None
+
+
 class _NoScope(Exception):
     """The token may not read files."""
 
@@ -163,3 +180,9 @@ async def upload(
     except SlackRequestError as error:
         raise FileRefused("Slack did not take them") from error
     return [str(file["id"]) for file in said.get("files") or []]
+
+
+async def delete_file(client: AsyncWebClient, id: str) -> None:
+    """Take a file away, unless it is gone or is not the bot's to delete."""
+    with suppress(SlackApiError):
+        await client.files_delete(file=id)

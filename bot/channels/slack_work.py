@@ -6,7 +6,7 @@ forgotten with its answer. Knows nothing of how messages come.
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +24,7 @@ from bot.channels.slack_command import CommandDraft
 from bot.channels.slack_draft import Place, SlackDraft, clear_away, delete
 from bot.channels.slack_errors import NOT_IN, is_down
 from bot.channels.slack_events import Note, files_of, mentioned, words
-from bot.channels.slack_files import Fetched, Files
+from bot.channels.slack_files import Fetched, Files, delete_file
 from bot.channels.slack_people import People
 from bot.channels.slack_status import Waiting
 from bot.channels.slack_threads import Threads
@@ -78,7 +78,7 @@ class SlackWork:
         """Say after the last try that a question will not be answered."""
         if taken.tries >= TRIES and note.kind in ("question", "edit"):
             with contextlib.suppress(SlackApiError, aiohttp.ClientError, TimeoutError):
-                await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
+                await self._clear_away(note, _noted(taken))
                 await self._say(note, line_of(error))
 
     async def _do(self, taken: Taken) -> None:
@@ -107,7 +107,7 @@ class SlackWork:
 
     async def _question(self, note: Note, taken: Taken, root: str = "") -> None:
         """Answer a question; ``root`` is the message that the bot began its thread with."""
-        await clear_away(self.client, note.channel, _noted(taken).get("shown", []))
+        await self._clear_away(note, _noted(taken))
         if taken.withdrawn.is_set():
             return await self._take_back(note)
         draft = self._draft(note, taken, root=root)
@@ -121,18 +121,19 @@ class SlackWork:
         async with Waiting(self.client, _place(note), draft) as waiting:
             if note.incomplete:
                 note = replace(note, files=await self._look_up(note))
-            fetched = await self.files.fetch(note.files, self.most_pictures)
-            asked = await self._incoming(note, fetched)
-            await waiting.said()
-            if asked.text.lower() == "help" and not asked.pictures:
-                await draft.fail(HELP)
-            elif fetched.missing and not (asked.text or asked.pictures):
-                await draft.fail(fetched.missing)
-            else:
-                backend = await self._backend(note)
-                done = await answer(
-                    backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
-                )
+            async with self.files.room(note.files, self.most_pictures):
+                fetched = await self.files.fetch(note.files, self.most_pictures)
+                asked = await self._incoming(note, fetched)
+                await waiting.said()
+                if asked.text.lower() == "help" and not asked.pictures:
+                    await draft.fail(HELP)
+                elif fetched.missing and not (asked.text or asked.pictures):
+                    await draft.fail(fetched.missing)
+                else:
+                    backend = await self._backend(note)
+                    done = await answer(
+                        backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
+                    )
         await self._remember(note, draft, done)
         if done is not None and fetched.missing:
             await self._say(note, fetched.missing)
@@ -142,7 +143,8 @@ class SlackWork:
     async def _take_back(self, note: Note, draft: SlackDraft | None = None) -> None:
         """Take away what is shown of an answer whose question was edited or deleted meanwhile;
         what is to be done about that comes next."""
-        await clear_away(self.client, note.channel, draft.messages if draft else ())
+        if draft is not None:
+            await clear_away(self.client, note.channel, draft.messages, draft.files)
         with contextlib.suppress(SlackApiError):
             await self.client.assistant_threads_setStatus(
                 channel_id=note.channel, thread_ts=note.thread, status=""
@@ -155,14 +157,19 @@ class SlackWork:
     def _draft(
         self, note: Note, taken: Taken, old: Sequence[str] = (), root: str = ""
     ) -> SlackDraft:
-        async def noting(shown: list[str]) -> None:
-            told = json.dumps({"root": root, "shown": shown}).encode()
-            if not await self.inbox.note(taken, told):  # whoever has it now shows its own
-                await clear_away(self.client, note.channel, shown)
+        async def noting(shown: list[str], files: list[str]) -> None:
+            told = {"root": root, "shown": shown, "files": files}
+            if not await self.inbox.note(taken, json.dumps(told).encode()):
+                await self._clear_away(note, told)  # whoever has it now shows its own
                 raise Lost
 
         noted = None if old else noting  # what stands in an old answer's place is not cleared away
         return SlackDraft(self.client, _place(note), every=self.every, old=old, noting=noted)
+
+    async def _clear_away(self, note: Note, noted: Mapping[str, Any]) -> None:
+        """Delete what was noted of an answer that was not finished."""
+        shown, files = noted.get("shown", []), noted.get("files", [])
+        await clear_away(self.client, note.channel, shown, files)
 
     async def _incoming(self, note: Note, fetched: Fetched) -> Incoming:
         return Incoming(
@@ -291,8 +298,7 @@ class SlackWork:
                 await delete(self.client, note.channel, ts)
                 await self.turns.drop(note.conversation, f"{note.team}/{note.channel}/{ts}")
         for id in files:
-            with contextlib.suppress(SlackApiError):  # it is gone, or is not the bot's to delete
-                await self.client.files_delete(file=id)
+            await delete_file(self.client, id)
             await self.turns.drop(note.conversation, f"file/{id}")
 
     # --- commands -----------------------------------------------------------------------------
@@ -314,8 +320,8 @@ class SlackWork:
                 raise
             await alone.fail("I am not in this channel: /invite me first, or ask me directly.")
             return
-        shown = _noted(taken).get("shown", [])
-        await self.inbox.note(taken, json.dumps({"root": root, "shown": shown}).encode())
+        noted = {**_noted(taken), "root": root}
+        await self.inbox.note(taken, json.dumps(noted).encode())
         question = replace(note, kind="question", ts=root, thread=root)
         await self.threads.begin(question.conversation, note.team, note.channel, note.user)
         await self._question(question, taken, root)

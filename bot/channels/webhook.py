@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from bot.channels.backend import Libraries, OpenLibrary
 from bot.channels.delivery import Final, Incoming, Withdrawn, answer, left_turn, line_of
 from bot.channels.inbox import Inbox, Taken
+from bot.channels.room import Room
 from bot.channels.settings import WebhookSettings
 from bot.channels.webhook_callback import Callback
 from bot.channels.webhook_message import Message, authentic, told_of
@@ -29,6 +30,8 @@ from bot.service.stores.shared_redis import SharedRedis
 from memory.errors import HistoryUnavailable, TurnNotFound
 
 router = APIRouter(tags=["webhook"])
+MOST_HELD = 256 * 1024 * 1024  #: bytes of the bodies with pictures that are read at a time
+WORDS = 64 * 1024  #: bytes of a body that holds no pictures to speak of
 
 
 class WebhookDraft:
@@ -76,6 +79,7 @@ class Webhook:
         self._turns = Turns(redis, self.name, lifetime)
         self.inbox = Inbox(redis, self.name)
         self.worker = Worker(self.inbox, self._work, at_once=settings.at_once)
+        self._room = Room(MOST_HELD)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -115,8 +119,11 @@ class Webhook:
         return draft.told
 
     async def _work(self, taken: Taken) -> None:
-        message, last = checked(Message, taken.message), taken.tries >= TRIES
-        if told := await self.answer(message, taken.withdrawn, last=last):
+        size = len(taken.message)
+        async with self._room.of(size if size > WORDS else 0):
+            message, last = checked(Message, taken.message), taken.tries >= TRIES
+            told = await self.answer(message, taken.withdrawn, last=last)
+        if told:
             await self.callback.post_surely(told, taken.tries)
 
 

@@ -5,6 +5,7 @@ Knows nothing of any channel, nor of bots: a channel gives the work to be done w
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ TRIES = 5  #: processes that begin with a message before it is given up
 AGAIN = 5.0  #: seconds until a message whose work failed is tried again
 LATEST = 3600.0  #: seconds after which an answer is not waited for any longer
 MOST_KEPT = 90 * 86_400.0  #: seconds for which turns of messages are known, at most
+MOST_MESSAGES = 4000  #: of one conversation that are known, the last ones
 
 Work = Callable[[Taken], Awaitable[None]]
 
@@ -136,23 +138,39 @@ class Turns:
 
     Both the question's message and the answer's are remembered, so that memory follows edits and
     deletions, and feedback and replies find what they are about. ``lifetime`` is that of turns, in
-    seconds, 90 days unless set.
+    seconds, 90 days unless set; of one conversation the ``most`` last messages are remembered.
 
         bifocal:x:{CHANNEL/CONVERSATION}:turns  hash: message -> turn; expires
+        bifocal:x:{CHANNEL/CONVERSATION}:since  sorted set: those messages by the time (s) at which
+                                                they were saved; expires
         bifocal:x:{CHANNEL#MESSAGE}:of          the conversation of a message; expires
     """
 
-    def __init__(self, redis: SharedRedis, channel: str, lifetime: float | None = None) -> None:
-        self._redis, self._channel = redis, encode_name(channel)
+    def __init__(
+        self,
+        redis: SharedRedis,
+        channel: str,
+        lifetime: float | None = None,
+        *,
+        most: int = MOST_MESSAGES,
+    ) -> None:
+        self._redis, self._channel, self._most = redis, encode_name(channel), most
         self._ms = int(min(lifetime or MOST_KEPT, MOST_KEPT) * 1000)
 
     async def save(self, conversation: str, turn: str, *messages: str) -> None:
         """Remember that these messages are a turn of a conversation."""
-        key = self._turns(conversation)
+        key, since = self._turns(conversation), self._since(conversation)
 
         async def work(client: Any) -> None:
+            await client.zadd(since, dict.fromkeys(messages, time.time()))
             await client.hset(key, mapping=dict.fromkeys(messages, turn))
+            await client.pexpire(since, self._ms)
             await client.pexpire(key, self._ms)
+            if old := await client.zrange(since, 0, -self._most - 1):
+                await client.hdel(key, *old)
+                await client.zrem(since, *old)
+                for name in old:
+                    await client.delete(self._of(name.decode()))
             for message in messages:
                 await client.set(self._of(message), conversation, px=self._ms)
 
@@ -195,6 +213,7 @@ class Turns:
 
         async def work(client: Any) -> None:
             await client.hdel(self._turns(conversation), message)
+            await client.zrem(self._since(conversation), message)
             await client.delete(self._of(message))
 
         await self._redis.read(work)
@@ -207,11 +226,15 @@ class Turns:
             for message in await client.hkeys(key):
                 await client.delete(self._of(message.decode()))
             await client.delete(key)
+            await client.delete(self._since(conversation))
 
         await self._redis.read(work)
 
     def _turns(self, conversation: str) -> str:
         return f"bifocal:x:{{{self._channel}/{encode_name(conversation)}}}:turns"
+
+    def _since(self, conversation: str) -> str:
+        return f"bifocal:x:{{{self._channel}/{encode_name(conversation)}}}:since"
 
     def _of(self, message: str) -> str:
         return f"bifocal:x:{{{self._channel}#{encode_name(message)}}}:of"

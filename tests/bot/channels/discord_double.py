@@ -78,6 +78,7 @@ class Discord:
         self.errors: list[tuple[int, Json]] = []  #: what the next message requests get instead
         self.limited: Counter[str] = Counter()  #: 429 so many times, by "POST /api/…/{pattern}"
         self.responses: int | None = None  #: to a command, after which its time is over
+        self.late = False  #: the next command is acknowledged too late
         self.shards = 1
         self.limit, self.window = 1000, 1.0  #: messages and edits of a channel, by time (s)
         self.down = False
@@ -85,7 +86,6 @@ class Discord:
         self.held = asyncio.Event()  #: clear it, and no message can be posted
         self.held.set()
         self.waiting = 0  #: messages that are held up
-        self._filled: dict[str, float] = {}  #: when messages changed
         self._windows: dict[str, list[float]] = {}
         self._last = int((time.time() - 1_420_070_400) * 1000) << 22
         self._changed = asyncio.Condition()
@@ -277,10 +277,6 @@ class Discord:
         made = self.channel(id, name, 11, **owner, **counts, thread_metadata=meta)
         await self.gateway.dispatch("THREAD_CREATE", lambda _: {**made, "newly_created": True})
         return made
-
-    def changed_at(self, message: str) -> float:
-        """Return when a message of the bot was last written, by the monotonic clock."""
-        return self._filled.get(message, 0.0)
 
     def direct(self, id: str = "300", by: str = "1") -> str:
         """Make a direct channel with somebody, and return its id."""
@@ -496,7 +492,8 @@ class Discord:
     async def _callback(self, request: web.Request) -> Json | None:
         known = self.interactions[request.match_info["token"]]
         known["acknowledged"] = time.monotonic() - known["at"]
-        if known["acknowledged"] > 3 or known.get("type"):
+        late, self.late = self.late, False
+        if late or known["acknowledged"] > 3 or known.get("type"):
             raise Refused(404, 10062, "Unknown interaction")
         body = request[BODY]
         known["type"] = body["type"]
@@ -572,7 +569,6 @@ class Discord:
             raise Refused(400, 50035, "Invalid Form Body")
         if not (message["content"] or embeds or message["attachments"]):
             raise Refused(400, 50006, "Cannot send an empty message")
-        self._filled[message["id"]] = time.monotonic()
         message["said"] = [*message.get("said", []), message["content"]]
         suppressed = bool(message["flags"] & SUPPRESS_EMBEDS)
         message["hidden"] = embeds if suppressed else []

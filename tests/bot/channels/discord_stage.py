@@ -1,7 +1,7 @@
 """Discord as the stage of the stories that every channel must live through (see conftest.py).
 
-A conversation of a story is a thread that the bot opened. Its answer is whole when the buttons are
-there; a line that says why there is none has no buttons, and is whole when it stays as it is.
+A conversation of a story is a thread that the bot opened. Its answer is whole when nothing waits to
+be done.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from typing import Any
 
 from discord_double import TOKEN, Discord, File
 
+from bot.service.shared_redis import SharedRedis
 from memory.redis_history import RedisHistory
 
-STAYS = 3.0  #: seconds
 NAMES = {b"\xff\xd8": ("photo.jpg", "image/jpeg")}
 
 
@@ -108,8 +108,13 @@ class DiscordStage:
 
     async def answers(self, count: int) -> list[Answered]:
         """Wait until so many answers were shown, and return all that were."""
-        async with asyncio.timeout(120):
-            while len(self._collected()) < count:  # noqa: ASYNC110 - nothing tells what stays
+
+        async def left(client: Any) -> int:
+            return int(await client.hlen("bifocal:x:{discord}:messages"))
+
+        folder = self._library / "redis"
+        async with await SharedRedis.open(folder=folder) as redis, asyncio.timeout(120):
+            while await redis.read(left) or len(self._collected()) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return self._told
 
@@ -136,8 +141,6 @@ class DiscordStage:
                 groups.append(group)
             group.append(message)
         for group in groups:
-            if not any(m["components"] for m in group) and not self._stays(group):
-                continue
             question = str(group[0]["message_reference"]["message_id"])
             notes = [e.get("description", "") for m in group for e in m["embeds"]]
             words = "\n".join([*(m["content"] for m in group if m["content"]), *notes])
@@ -147,10 +150,6 @@ class DiscordStage:
                 self._said[question] = told
                 self._told.append(told)
         return self._told
-
-    def _stays(self, group: list[dict[str, Any]]) -> bool:
-        now = asyncio.get_running_loop().time()
-        return all(now - self._discord.changed_at(m["id"]) > STAYS for m in group)
 
 
 def _thread_of(conversation: str) -> str:

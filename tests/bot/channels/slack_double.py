@@ -133,6 +133,7 @@ class SlackDouble:
         self.echo = True  #: the bot's own messages come back as events, as Slack has it
         self.signs_in_elsewhere = False  #: a file that may not be read leads to another host
         self.wrong_hosts: list[str] = []  #: authorisations seen where none belongs
+        self.downloads: list[str] = []  #: names of the files that were asked for, in order
         self._files: dict[str, tuple[dict[str, Any], bytes]] = {}
         self.waiting: Counter[str] = Counter()  #: calls that were slow, by method
         self.envelopes = 0  #: that were sent
@@ -471,6 +472,7 @@ class SlackDouble:
         entry = self._files.get(request.match_info["id"])
         if entry is None:
             raise web.HTTPNotFound
+        self.downloads.append(str(entry[0]["name"]))
         token = request.headers.get("Authorization", "")
         if request.host.startswith("localhost"):  # where no client may bring the token
             self.wrong_hosts.append(token)

@@ -191,3 +191,31 @@ async def test_a_pin_of_a_message_that_was_edited_long_ago_is_no_edit(
         await story.asked(await discord.say("Two?", mention=True), 2)
         await asyncio.gather(story.channel.idle())
         assert len(model.answered) == 2
+
+
+async def test_a_command_that_fails_unexpectedly_says_so(play: Play, discord: Discord) -> None:
+    """Nobody is left with a message that says that the bot is thinking."""
+    async with play(error=RuntimeError("secret /tmp/path")):
+        token = await discord.command("forget", channel=discord.direct())
+        asked = discord.interactions[token]
+        told = await discord.until(
+            lambda: discord.messages.get(asked["answer"] or "", {}).get("content")
+        )
+        assert told.startswith("Something went wrong")
+        assert "secret" not in told
+
+
+async def test_a_command_whose_time_is_over_before_it_is_acknowledged_is_let_go(
+    play: Play, discord: Discord
+) -> None:
+    """The log says so, and nothing is left undone behind it."""
+    async with play() as story:
+        direct = discord.direct()
+        await story.asked(await discord.say(LIGHTHOUSE, channel=direct))
+        await story.channel.idle()
+        discord.late = True
+        await discord.command("forget", channel=direct)
+        await discord.until(lambda: not discord.late)
+        await story.asked(await discord.say(LIGHTHOUSE, channel=direct), 2)
+        await story.channel.idle()
+        assert len(await story.turns(f"discord:dm:{direct}")) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.channels.inbox import Inbox, Taken
-from bot.channels.working import TRIES, Work, Worker
+from bot.channels.working import TRIES, Turns, Work, Worker
 from bot.service.stores.shared_redis import SharedRedis
 from memory.embedded import EmbeddedRedis
 
@@ -137,3 +137,23 @@ async def test_what_a_worker_leaves_goes_on_with_the_next_one_however_often(
             async with worker_of(inbox, stall), asyncio.timeout(60):
                 await began.wait()
     assert tries == [2] * (TRIES + 1)
+
+
+async def test_of_a_conversation_without_end_the_last_messages_are_known(
+    way: tuple[Unreliable, SharedRedis],
+) -> None:
+    """A direct channel is one conversation for ever. What is saved again counts as new."""
+    _, redis = way
+    turns, name = Turns(redis, "discord", most=6), "discord:dm:300"
+    for n in range(20):
+        await turns.save(name, f"turn{n}", f"q:{n}", f"a:{n}", "last")
+    assert await turns.turn(name, "last") == "turn19"
+    assert sorted(await turns.messages(name, "turn19")) == ["a:19", "last", "q:19"]
+    assert await turns.turn(name, "q:18") == "turn18"
+    assert [n for n in range(20) if await turns.messages(name, f"turn{n}")] == [17, 18, 19]
+    assert await turns.conversation("q:1") is None
+    for key in (turns._turns(name), turns._since(name)):
+        assert await redis.read(lambda client, key=key: client.pttl(key)) > 0
+    await turns.forget(name)
+    for key in (turns._turns(name), turns._since(name)):
+        assert not await redis.read(lambda client, key=key: client.exists(key))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from slack_sdk.errors import SlackApiError
 
+from bot.channels.delivery import answer
 from bot.channels.inbox import Inbox, Lost
 from bot.channels.slack_events import Note
+from bot.channels.slack_files import MOST_BYTES, Fetched
 from bot.channels.working import TRIES
 
 if TYPE_CHECKING:
@@ -129,3 +131,68 @@ async def test_a_service_starts_while_slack_is_down_and_joins_it_later(
             said = await served.client.post("/slack/events", content=body, headers=headers)
             await asyncio.sleep(0.05)
         await slack.until(lambda: slack.answers())
+
+
+async def test_pictures_are_fetched_when_there_is_room_for_them(
+    slack: "SlackDouble", join: Any, stepping: Any, picture: Any
+) -> None:
+    """Eight pictures, as large as they may be by what Slack says, are all that is held: the next
+    question's wait at Slack until that is answered, and words alone do not wait."""
+    go = asyncio.Event()
+    large = [slack.file(f"large{n}.png", picture(), size=MOST_BYTES) for n in range(8)]
+    async with join(stepping(by_question={"first": [go, "One."]})):
+        first = await slack.say("The first?", channel="D1", files=large)
+        await slack.until(lambda: len(slack.downloads) == 8)
+        second = await slack.say("The next?", channel="D2", files=[slack.file("b.png", picture())])
+        words = await slack.say("The words?", channel="D3")
+        await slack.until(lambda: slack.answers(words.ts))
+        assert "b.png" not in slack.downloads
+        go.set()
+        await slack.until(lambda: slack.answers(first.ts) and slack.answers(second.ts))
+        assert "b.png" in slack.downloads
+
+
+async def test_who_asks_to_forget_is_told_what_is_forgotten_and_what_is_not(
+    slack: "SlackDouble", join: Any, stepping: Any
+) -> None:
+    """What is kept of the last conversation is damaged: the one before is forgotten all the same,
+    and after the repair so is the last."""
+    async with join(stepping()) as joined:
+        redis, names = joined.channel.heard.inbox._redis, []
+        for word in ("heron", "gannet"):
+            asked = await slack.say(f"{ME} My code word is {word}.")
+            await slack.until(lambda ts=asked.ts: slack.answers(ts))  # type: ignore[misc]
+            names.append(f"slack:T1:C1:{asked.ts}")
+        await joined.worker.idle()
+        damaged = joined.channel.heard.turns._turns(names[1])
+        await redis.read(lambda client: client.delete(damaged))
+        await redis.read(lambda client: client.set(damaged, "damaged"))
+        said = await slack.command("forget")
+        assert "Forgetting 2 conversations" in str(said)
+        await slack.until(lambda: slack.responses)
+        assert "1 conversation forgotten. 1 conversation could not be: " in str(slack.responses[0])
+        begun = await joined.channel.heard.threads.begun("T1", "C1", "U1")
+        assert begun == [names[1]]
+        await redis.read(lambda client: client.delete(damaged))
+        await slack.command("forget")
+        await slack.until(lambda: len(slack.responses) == 2)
+        assert "1 conversation forgotten." in str(slack.responses[1])
+        assert "nothing to forget" in str(await slack.command("forget"))
+
+
+async def test_pictures_that_a_process_uploaded_before_it_died_are_not_shown_twice(
+    slack: "SlackDouble", join: Any
+) -> None:
+    """It died when the answer stood with its pictures, and nothing was remembered of them."""
+    note = Note("question", "T1", "D1", slack.ts(), "1.2", "U1", "Which receipt is over 50?")
+    async with join() as joined:
+        inbox, work = joined.channel.heard.inbox, joined.worker._work.__self__
+        taken = await inbox.take(note.ids, note.to_bytes(), line=note.conversation)
+        asked = await work._incoming(note, Fetched())
+        await answer(await work._backend(note), asked, work._draft(note, taken))
+        before = set(slack.messages)
+        assert [shown for shown in slack.messages.values() if shown.files]
+        await joined.worker._work(taken)
+        await inbox.done(taken)
+        assert len(slack.messages) == len(before)
+        assert not before & set(slack.messages)

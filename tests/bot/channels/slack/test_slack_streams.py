@@ -3,10 +3,11 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.final import Final
-from bot.channels.slack_draft import Place, SlackDraft
+from bot.channels.slack_draft import Place, SlackDraft, clear_away
 from bot.events import Answer
 
 if TYPE_CHECKING:
@@ -79,6 +80,32 @@ async def test_a_stream_is_renewed(slack: "SlackDouble") -> None:
     assert answer.read.startswith("one two three four.")
     assert len(slack.called("chat.startStream")) > 2
     assert len(slack.deleted) == len(slack.called("chat.startStream")) - 1
+
+
+class Died(Exception):
+    """A process ends here."""
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+async def test_of_a_process_that_dies_every_stream_is_noted(
+    slack: "SlackDouble", last: int
+) -> None:
+    """Also while a stream is renewed, when there are two: nothing is left when that is cleared."""
+    noted: list[list[str]] = []
+
+    async def noting(shown: list[str], files: list[str]) -> None:
+        noted.append(shown)
+        if len(noted) == last:
+            raise Died
+
+    draft = draft_of(slack, renew=-1, noting=noting)
+    text = "one two three four five "
+    with pytest.raises(Died):  # noqa: PT012 - it may be any of them
+        for n in range(1, 4):
+            await draft.show([text[: 5 * n] + " "])
+    client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
+    await clear_away(client, "C1", noted[-1])
+    assert slack.messages == {}
 
 
 async def test_where_slack_does_not_stream(slack: "SlackDouble", join: Any, stepping: Any) -> None:
