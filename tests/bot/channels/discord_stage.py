@@ -14,7 +14,7 @@ from typing import Any
 
 from discord_double import TOKEN, Discord, File
 
-from bot.service.shared_redis import SharedRedis
+from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_history import RedisHistory
 
 NAMES = {b"\xff\xd8": ("photo.jpg", "image/jpeg")}
