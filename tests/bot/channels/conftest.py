@@ -162,8 +162,9 @@ class Service:
             if process.returncode is None:
                 process.terminate()
         async with asyncio.timeout(120):
-            for process in self._processes:
-                await process.wait()
+            while self._processes:
+                await self._processes[0].wait()
+                del self._processes[0]
 
 
 class WebhookStage(Service):
