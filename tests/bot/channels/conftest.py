@@ -162,9 +162,9 @@ class Service:
             if process.returncode is None:
                 process.terminate()
         async with asyncio.timeout(120):
-            for process in self._processes:
-                await process.wait()
-        self._processes.clear()
+            while self._processes:
+                await self._processes[0].wait()
+                del self._processes[0]
 
 
 class WebhookStage(Service):

@@ -153,14 +153,14 @@ async def test_twenty_times_the_load_is_told_to_come_again_and_the_queue_keeps_i
 
 async def test_a_key_that_asks_too_much_is_told_when_to_come_again(serve: Any) -> None:
     async with serve(serve={"keys": "on"}) as served:
-        key = await served.key("anna", rate="10/minute")
+        key = await served.key("anna", rate="10/day")
         answers = await asyncio.gather(
             *(served.client.get("/v1/pictures/" + "0" * 64, headers=key) for _ in range(200))
         )
         statuses = [answer.status_code for answer in answers]
         assert (statuses.count(404), statuses.count(429)) == (10, 190)
         assert all(
-            1 <= int(answer.headers["retry-after"]) <= 60
+            1 <= int(answer.headers["retry-after"]) <= 86_400
             for answer in answers
             if answer.status_code == 429
         )
