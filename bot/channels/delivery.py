@@ -22,6 +22,7 @@ from bot.channels.splitting import split
 from bot.channels.working import Turns
 from bot.errors import KNOWN_ERRORS, ServiceError
 from bot.events import Answer, Done, Event, Token
+from bot.lines import is_blank
 from bot.sent import SentPicture
 from bot.service.http.problems import problem_of
 from bot.service.observability import logs
@@ -59,6 +60,7 @@ _LINES = {
     "rate-limited": "More was asked than this bot may answer. Ask again later.",
     "unauthorized": "The service does not take this bot's key (BIFOCAL_KEY): tell whoever runs it.",
 }
+NOTHING = "Nothing was asked: send words, a picture, or both."
 _AWAY = "The service that answers cannot be reached."
 AWAY = f"{_AWAY} Your question is kept, and answered here when it is back."
 
@@ -133,8 +135,10 @@ async def answer(
     """
     withdrawn = withdrawn or asyncio.Event()
     unread = [f"{one_line(name, 80)} cannot be read here" for name in message.unsupported[:20]]
-    if not message.text.strip() and not message.pictures and not message.again:
-        await draft.fail(". ".join(unread) or "Nothing was asked: send words, a picture, or both.")
+    if is_blank(message.text):
+        message = replace(message, text="")
+    if not message.text and not message.pictures and not message.again:
+        await draft.fail(". ".join(unread) or NOTHING)
         return None
     writer = _Writer(draft)
     writing = asyncio.create_task(writer.run())
@@ -146,7 +150,9 @@ async def answer(
     except KNOWN_ERRORS as error:
         _log(error)
         await writer.end(writing)
-        await draft.fail(line_of(error))
+        # whether an edited question without words has pictures is known where its turn is
+        blank = message.again and not message.text and problem_of(error).kind == "invalid"
+        await draft.fail(NOTHING if blank else line_of(error))
         return None
     except Withdrawn:
         await writer.stop(writing)
@@ -227,7 +233,7 @@ async def _with_what_can_be_seen(
         if not refused:
             raise
     unread += [f"left out {line}" for line in refused]
-    if not pictures and not message.text.strip():
+    if not pictures and not message.text:
         raise PictureRefused("; ".join(unread))
     seen = replace(message, pictures=pictures)
     return await _patiently(backend, seen, writer, places, patience)
@@ -263,7 +269,7 @@ async def _patiently(
 
 def _turn(backend: Backend, message: Incoming) -> AsyncGenerator[Event, None]:
     if message.again is not None:
-        return backend.stream_again(message.conversation, message.again, message.text or None)
+        return backend.stream_again(message.conversation, message.again, message.text)
     return backend.stream(
         message.text,
         images=message.pictures,
