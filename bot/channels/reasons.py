@@ -21,6 +21,7 @@ _LINES = {
     "rate-limited": "More was asked than this bot may answer. Ask again later.",
     "unauthorized": "The service does not take this bot's key (BIFOCAL_KEY): tell whoever runs it.",
 }
+NOTHING = "Nothing was asked: send words, a picture, or both."
 _AWAY = "The service that answers cannot be reached."
 AWAY = f"{_AWAY} Your question is kept, and answered here when it is back."
 
