@@ -8,17 +8,19 @@ answer as it grows (``writing``), all of it at the end, or in one line why there
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Protocol
 
 from bot.channels.backend import Backend
 from bot.channels.final import Drawn, Final, Footnote, final_of
 from bot.channels.harmless import one_line
-from bot.channels.reasons import AWAY, line_of
+from bot.channels.reasons import AWAY, NOTHING, line_of
 from bot.channels.running import PATIENCE, Incoming, run_turn
 from bot.channels.working import Turns
 from bot.channels.writing import Draft, Writer
 from bot.errors import KNOWN_ERRORS
 from bot.events import Answer
+from bot.lines import is_blank
 from bot.service.http.problems import problem_of
 from bot.service.observability import logs
 
@@ -69,8 +71,10 @@ async def answer(
     """
     withdrawn = withdrawn or asyncio.Event()
     unread = [f"{one_line(name, 80)} cannot be read here" for name in message.unsupported[:20]]
-    if not message.text.strip() and not message.pictures and not message.again:
-        await draft.fail(". ".join(unread) or "Nothing was asked: send words, a picture, or both.")
+    if is_blank(message.text):
+        message = replace(message, text="")
+    if not message.text and not message.pictures and not message.again:
+        await draft.fail(". ".join(unread) or NOTHING)
         return None
     writer = Writer(draft)
     writing = asyncio.create_task(writer.run())
@@ -80,7 +84,9 @@ async def answer(
     except KNOWN_ERRORS as error:
         _log(error)
         await writer.end(writing)
-        await draft.fail(line_of(error))
+        # whether an edited question without words has pictures is known where its turn is
+        blank = message.again and not message.text and problem_of(error).kind == "invalid"
+        await draft.fail(NOTHING if blank else line_of(error))
         return None
     except Withdrawn:
         await writer.stop(writing)

@@ -90,7 +90,12 @@ class Client(discord.AutoShardedClient):
 
         add_commands(self.tree)
         self.add_dynamic_items(Said)
-        await self.tree.sync()
+        try:
+            await self.tree.sync()
+        except (discord.HTTPException, app_commands.CommandSyncFailure) as error:
+            if isinstance(error, discord.DiscordServerError):
+                raise  # it is down: connecting is tried again
+            logs.tell("discord: commands cannot be registered", level="error", error=error)
 
     async def launch_shard(self, gateway: Any, shard_id: int, *, initial: bool = False) -> None:
         """Connect a shard, or raise ``ConnectionError``: ``discord`` would try again for ever, each

@@ -7,7 +7,7 @@ from bot.errors import ServiceError
 from bot.service.http.problems import problem_of
 from retrievers.errors import LibraryNotFound
 
-__all__ = ["AWAY", "line_of"]
+__all__ = ["AWAY", "NOTHING", "line_of"]
 
 _LINES = {
     "busy": "This conversation is busy with another question. Ask again in a moment.",
@@ -21,6 +21,7 @@ _LINES = {
     "rate-limited": "More was asked than this bot may answer. Ask again later.",
     "unauthorized": "The service does not take this bot's key (BIFOCAL_KEY): tell whoever runs it.",
 }
+NOTHING = "Nothing was asked: send words, a picture, or both."
 _AWAY = "The service that answers cannot be reached."
 AWAY = f"{_AWAY} Your question is kept, and answered here when it is back."
 

@@ -63,7 +63,7 @@ async def run_turn(
         if not refused:
             raise
     unread += [f"left out {line}" for line in refused]
-    if not pictures and not message.text.strip():
+    if not pictures and not message.text:
         raise PictureRefused("; ".join(unread))
     seen = replace(message, pictures=pictures)
     return await _patiently(backend, seen, writer, places, patience)
@@ -99,7 +99,7 @@ async def _patiently(
 
 def _turn(backend: Backend, message: Incoming) -> AsyncGenerator[Event, None]:
     if message.again is not None:
-        return backend.stream_again(message.conversation, message.again, message.text or None)
+        return backend.stream_again(message.conversation, message.again, message.text)
     return backend.stream(
         message.text,
         images=message.pictures,

@@ -31,6 +31,7 @@ from bot.channels.backend import Libraries, OpenLibrary
 from bot.channels.inbox import Inbox
 from bot.channels.settings import SlackSettings
 from bot.channels.slack_app import SlackApp
+from bot.channels.slack_errors import code_of
 from bot.channels.slack_files import APPS, Files
 from bot.channels.slack_people import People
 from bot.channels.slack_threads import Threads
@@ -214,7 +215,7 @@ async def _until_reached(call: Any, name: str, what: str) -> Any:
         try:
             return await call()
         except SlackApiError as error:
-            said = str(error.response.get("error"))
+            said = code_of(error)
             if said in _REFUSED:
                 raise SettingsError(
                     f"Slack refuses {name} ({said}); it is {what} of your app at {APPS}"

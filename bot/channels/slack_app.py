@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -58,6 +59,7 @@ class SlackApp:
         """Return the app. A listener that raises is not acknowledged: Slack delivers again."""
         app = AsyncApp(
             client=self.client,
+            authorize=self._authorized(),
             signing_secret=signing_secret,
             process_before_response=True,  # acknowledged when a listener has stored it, not before
             logger=logger,
@@ -69,6 +71,18 @@ class SlackApp:
         app.action(FEEDBACK)(self._rated())
         app.action(WHY)(self._wondered())
         return app
+
+    def _authorized(self) -> Callable[..., Awaitable[AuthorizeResult]]:
+        async def authorized(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
+            """Answer at once: asked of Slack, an event would be lost where Slack is down."""
+            return AuthorizeResult(
+                enterprise_id=enterprise_id,
+                team_id=team_id,
+                bot_user_id=self.bot,
+                bot_token=self.client.token,
+            )
+
+        return authorized
 
     async def aclose(self) -> None:
         """End what is done beside the listeners."""

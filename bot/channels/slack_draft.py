@@ -17,6 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.final import Final
 from bot.channels.slack_blocks import LIMIT, QUIET, ending, line, message, silent
+from bot.channels.slack_errors import code_of
 from bot.channels.slack_files import FileRefused, delete_file, upload
 
 RENEW = 240.0  #: seconds after which a stream is replaced; Slack ends it after 300
@@ -156,7 +157,7 @@ class SlackDraft:
         try:
             await stream.append(markdown_text=text)
         except SlackApiError as error:
-            if error.response.get("error") in _GONE:
+            if code_of(error) in _GONE:
                 raise
             return None
         return _Written(str(stream.ts), text, stream, asyncio.get_running_loop().time())
@@ -174,7 +175,7 @@ class SlackDraft:
                 await written.stream.append(markdown_text=more)
                 written.text = text
             except SlackApiError as error:
-                if error.response.get("error") == "message_not_found":
+                if code_of(error) == "message_not_found":
                     raise
                 written.stream = None  # it ended by itself: the message is edited from now on
         return written
@@ -215,7 +216,7 @@ class SlackDraft:
         try:
             await self._client.chat_update(channel=self._place.channel, ts=written.ts, **body)
         except SlackApiError as error:
-            if error.response.get("error") not in _GONE:
+            if code_of(error) not in _GONE:
                 raise
             written.ts = await self._post(body)
             await self._note()
@@ -240,7 +241,7 @@ async def delete(client: AsyncWebClient, channel: str, ts: str) -> None:
     try:
         await client.chat_delete(channel=channel, ts=ts)
     except SlackApiError as error:
-        if error.response.get("error") not in _GONE:
+        if code_of(error) not in _GONE:
             raise
 
 

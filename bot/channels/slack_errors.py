@@ -1,5 +1,7 @@
 """What goes wrong in Slack. Knows nothing of messages."""
 
+from collections.abc import Mapping
+
 from slack_sdk.errors import SlackApiError
 
 #: What Slack says where the bot is not, or may not write
@@ -14,7 +16,16 @@ _DOWN = frozenset(
 )
 
 
+def code_of(error: SlackApiError) -> str:
+    """Return what Slack says is wrong, such as ``missing_scope``; nothing where what came cannot be
+    read, such as a page of a proxy."""
+    said = getattr(error.response, "data", error.response)
+    return str(said.get("error") or "") if isinstance(said, Mapping) else ""
+
+
 def is_down(error: SlackApiError) -> bool:
-    """Tell whether Slack cannot do it now, whatever it is."""
+    """Tell whether Slack cannot do it now, whatever it is; so it is where its answer cannot be
+    read."""
     status = getattr(error.response, "status_code", 0)
-    return int(status) >= 500 or error.response.get("error") in _DOWN
+    code = code_of(error)
+    return int(status) >= 500 or not code or code in _DOWN

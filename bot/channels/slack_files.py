@@ -16,6 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.channels.final import Drawn
 from bot.channels.room import Room
+from bot.channels.slack_errors import code_of
 from bot.sent import SentPicture
 
 MOST_BYTES = 32 * 1024 * 1024  #: of one file
@@ -95,7 +96,7 @@ class Files:
         try:
             said = await self._client.files_info(file=str(file.get("id")))
         except SlackApiError as error:
-            if error.response.get("error") == "missing_scope":
+            if code_of(error) == "missing_scope":
                 raise _NoScope from error
             raise FileRefused("it is not there") from error
         known = said.get("file")
@@ -174,7 +175,7 @@ async def upload(
     try:
         said = await client.files_upload_v2(file_uploads=uploads, channel=channel, thread_ts=thread)
     except SlackApiError as error:
-        if error.response.get("error") == "missing_scope":
+        if code_of(error) == "missing_scope":
             raise FileRefused(f"the app lacks the scope files:write ({APPS})") from error
         raise FileRefused("Slack did not take them") from error
     except SlackRequestError as error:

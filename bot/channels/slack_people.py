@@ -3,11 +3,13 @@
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.channels.slack_errors import is_down
+
 MOST_PEOPLE = 10_000  #: whose names are kept
 
 
 class People:
-    """Names of people, looked up once."""
+    """Names of people, looked up once; also where Slack refuses to say them."""
 
     def __init__(self, client: AsyncWebClient) -> None:
         self._client = client
@@ -20,7 +22,9 @@ class People:
                 self._names.clear()
             try:
                 said = await self._client.users_info(user=user)
-            except SlackApiError:
+            except SlackApiError as error:
+                if not is_down(error):  # without the scope users:read it will not be said later
+                    self._names[user] = user
                 return user
             known = said.get("user") or {}
             profile = known.get("profile") or {}

@@ -22,7 +22,7 @@ from bot.channels.outage import when_there
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
 from bot.channels.slack_command import CommandDraft
 from bot.channels.slack_draft import Place, SlackDraft, clear_away, delete
-from bot.channels.slack_errors import NOT_IN, is_down
+from bot.channels.slack_errors import NOT_IN, code_of, is_down
 from bot.channels.slack_events import Note, files_of, mentioned, words
 from bot.channels.slack_files import Fetched, Files, delete_file
 from bot.channels.slack_people import People
@@ -63,7 +63,7 @@ class SlackWork:
         try:
             await self._do(taken)
         except SlackApiError as error:
-            said = error.response.get("error")
+            said = code_of(error)
             logs.tell("Slack refused", level="warning", said=said, channel=note.channel)
             if said not in NOT_IN:
                 await self._give_up(note, taken, error)
@@ -316,7 +316,7 @@ class SlackWork:
             await alone.fail(line_of(error))
             return
         except SlackApiError as error:
-            if error.response.get("error") not in NOT_IN:
+            if code_of(error) not in NOT_IN:
                 raise
             await alone.fail("I am not in this channel: /invite me first, or ask me directly.")
             return

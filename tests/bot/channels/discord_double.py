@@ -74,7 +74,7 @@ class Discord:
         self.downloads = 0
         self.cdn: dict[str, bytes] = {}
         self.pixels: dict[str, list[bytes]] = {}  #: files of the bot's messages
-        self.denied: set[str] = set()  #: of "send", "threads", "files"
+        self.denied: set[str] = set()  #: of "send", "threads", "files", "commands"
         self.errors: list[tuple[int, Json]] = []  #: what the next message requests get instead
         self.limited: Counter[str] = Counter()  #: 429 so many times, by "POST /api/…/{pattern}"
         self.responses: int | None = None  #: to a command, after which its time is over
@@ -411,6 +411,7 @@ class Discord:
         }
 
     async def _sync(self, request: web.Request) -> web.Response:
+        self._need("commands")
         self.commands = [
             {
                 "default_member_permissions": None,

@@ -125,6 +125,7 @@ class SlackDouble:
         self.limited: Counter[str] = Counter()  #: 429 so many times, by method
         self.retry_after = 1
         self.broken: Counter[str] = Counter()  #: 503 so many times, by method
+        self.garbled: Counter[str] = Counter()  #: no JSON so many times, by method
         self.expired = False  #: no response_url is taken any more, as after half an hour
         self._responded: Counter[str] = Counter()
         self.failing: dict[str, str] = {}  #: answer these methods with this error
@@ -227,6 +228,9 @@ class SlackDouble:
         if self.broken[method] > 0:
             self.broken[method] -= 1
             return web.json_response({"ok": False, "error": "unavailable"}, status=503)
+        if self.garbled[method] > 0:
+            self.garbled[method] -= 1
+            return web.Response(text='{"ok": fal', content_type="application/json")
         try:
             body = await self._call(method, args, token or str(args.get("token", "")))
         except Refused as refused:

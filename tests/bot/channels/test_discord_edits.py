@@ -149,3 +149,23 @@ async def test_a_failed_question_is_answered_in_the_place_of_its_error(play: Pla
         await story.channel.idle()
         (answer,) = discord.to(asked)
         assert answer["id"] == line["id"]
+
+
+async def test_a_question_without_its_words(play: Play, aside_chat: Any) -> None:
+    """With a picture that is asked about alone; without one nothing is asked, and it is said."""
+    model = aside_chat(says="A picture.", pictures=True)
+    async with play(model) as story:
+        discord = story.discord
+        files = [File("a.png", picture("red"))]
+        asked = await discord.say("What is this?", mention=True, files=files)
+        words = await discord.say(LIGHTHOUSE, mention=True)
+        for one in (asked, words):
+            await story.asked(one, 2)
+        await story.channel.idle()
+        await discord.edit(words, "")
+        await discord.until(lambda: "Nothing was asked" in discord.to(words)[0]["content"])
+        await discord.edit(asked, "")
+        await discord.until(lambda: len(model.answered) == 3)
+        await story.channel.idle()
+        assert await story.turns(f"discord:100:{asked}") == [""]
+        assert await story.turns(f"discord:100:{words}") == [LIGHTHOUSE]

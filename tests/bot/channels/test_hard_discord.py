@@ -219,3 +219,17 @@ async def test_a_command_whose_time_is_over_before_it_is_acknowledged_is_let_go(
         await story.asked(await discord.say(LIGHTHOUSE, channel=direct), 2)
         await story.channel.idle()
         assert len(await story.turns(f"discord:dm:{direct}")) == 2
+
+
+async def test_where_commands_cannot_be_registered_mentions_are_answered(
+    play: Play, discord: Discord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log says so, in place of a Discord that cannot be reached."""
+    discord.denied.add("commands")
+    async with play() as story:
+        (answer,) = await story.asked(await discord.say(LIGHTHOUSE, mention=True))
+        assert "34 metres" in answer["content"]
+        await story.channel.idle()
+    told = capsys.readouterr().out
+    assert "commands cannot be registered" in told
+    assert "cannot be reached" not in told

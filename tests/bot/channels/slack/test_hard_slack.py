@@ -196,3 +196,46 @@ async def test_pictures_that_a_process_uploaded_before_it_died_are_not_shown_twi
         await inbox.done(taken)
         assert len(slack.messages) == len(before)
         assert not before & set(slack.messages)
+
+
+async def test_who_may_not_be_looked_up_is_asked_about_once(
+    slack: "SlackDouble", join: Any, stepping: Any
+) -> None:
+    """Without the scope users:read people are called by their ids."""
+    slack.scopes.discard("users:read")
+    async with join(stepping()):
+        for _ in range(3):
+            asked = await slack.say("Well?", channel="D1")
+            await slack.until(lambda ts=asked.ts: slack.answers(ts))  # type: ignore[misc]
+    assert len(slack.called("users.info")) == 1
+
+
+async def test_where_nothing_is_seen_nothing_is_asked(
+    slack: "SlackDouble", join: Any, stepping: Any
+) -> None:
+    """Of characters of no width, and of a question that is edited to the bot's name alone."""
+    model = stepping()
+    async with join(model) as joined:
+        blank = await slack.say("\u200b\u2060 \ufeff", channel="D1")
+        (line,) = await slack.until(lambda: slack.answers(blank.ts))
+        assert line.read.startswith("Nothing was asked")
+        asked = await slack.say(f"{ME} How tall is the lighthouse?")
+        await slack.until(lambda: slack.answers(asked.ts))
+        await joined.worker.idle()
+        await slack.edit(asked, ME)
+        await slack.until(lambda: "Nothing was asked" in slack.answers(asked.ts)[0].read)
+        await joined.worker.idle()
+        await slack.edit(asked, f"{ME} How old is it?")
+        await slack.until(lambda: "Aye." in slack.answers(asked.ts)[0].read)
+        await joined.worker.idle()
+    assert len(model.asked) == 2
+
+
+async def test_the_first_event_is_not_lost_where_slack_is_down_just_then(
+    slack: "SlackDouble", join: Any, stepping: Any
+) -> None:
+    """Nothing is asked of Slack before an event is stored and acknowledged."""
+    async with join(stepping()):
+        slack.failing["auth.test"] = "internal_error"
+        asked = await slack.say("Well?", channel="D1")
+        await slack.until(lambda: slack.answers(asked.ts))

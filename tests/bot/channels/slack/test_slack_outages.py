@@ -93,3 +93,19 @@ async def test_a_command_is_answered_in_no_more_messages_than_slack_takes(
         await slack.until(lambda: "not all of it" in str(slack.responses))
     assert len(slack.responses) == 4
     assert not slack.ephemeral
+
+
+async def test_answers_of_slack_that_cannot_be_read_are_an_outage(
+    slack: "SlackDouble", join: Any, demo_files: Path
+) -> None:
+    """Half of an answer of each method comes once, as a proxy may have it; no question is lost."""
+    once = set(METHODS) - {"auth.test", "apps.connections.open"}
+    async with join() as channel:
+        slack.garbled.update(dict.fromkeys(once, 1))
+        asked = await slack.say("Which receipt is over 50?", channel="D1")
+        await slack.until(lambda: slack.answers(asked.ts) and slack.called("chat.stopStream"))
+        await channel.worker.idle()
+        await slack.edit(asked, "How tall is the lighthouse?")
+        await slack.until(lambda: "34 metres" in str(slack.transcript("D1")))
+        await channel.worker.idle()
+    assert "Something went wrong" not in str(slack.transcript())
