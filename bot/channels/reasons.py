@@ -7,7 +7,7 @@ from bot.errors import ServiceError
 from bot.service.http.problems import problem_of
 from retrievers.errors import LibraryNotFound
 
-__all__ = ["AWAY", "line_of"]
+__all__ = ["AWAY", "NOTHING", "line_of"]
 
 _LINES = {
     "busy": "This conversation is busy with another question. Ask again in a moment.",

@@ -21,21 +21,20 @@ from bot.channels.inbox import Inbox, Lost, Taken
 from bot.channels.outage import when_there
 from bot.channels.slack_blocks import HELP, QUIET, escaped, line
 from bot.channels.slack_command import CommandDraft
-from bot.channels.slack_draft import Place, SlackDraft, clear_away, delete
+from bot.channels.slack_draft import Place, SlackDraft, clear_away
 from bot.channels.slack_errors import NOT_IN, code_of, is_down
 from bot.channels.slack_events import Note, files_of, mentioned, words
-from bot.channels.slack_files import Fetched, Files, delete_file
+from bot.channels.slack_files import Fetched, Files
 from bot.channels.slack_people import People
 from bot.channels.slack_status import Waiting
 from bot.channels.slack_threads import Threads
+from bot.channels.slack_turns import SlackTurns, is_turn, no_turn
 from bot.channels.working import TRIES, Turns, Unreachable
 from bot.errors import KNOWN_ERRORS
-from bot.events import Answer
 from bot.service.observability import logs
 from memory.errors import HistoryUnavailable, TurnNotFound
 
 MOST_NAMES = 5  #: people named in a message whose names are looked up
-FAILED = "failed/"  #: before a question's id, in the place of a turn that there is not
 TITLE = 60  #: characters of a thread's title
 
 
@@ -90,7 +89,7 @@ class SlackWork:
                 await self._again(note, taken)
             elif note.kind == "ask":
                 await self._command(note, taken)
-            elif await self._turn(note) is None:  # else a process died after it was answered
+            elif await self._known.of(note) is None:  # else a process died after it was answered
                 await self._question(note, taken)
         except KNOWN_ERRORS as error:  # a library that is not there, Redis that is down
             if taken.tries < TRIES and isinstance(error, HistoryUnavailable):
@@ -134,7 +133,7 @@ class SlackWork:
                     done = await answer(
                         backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
                     )
-        await self._remember(note, draft, done)
+        await self._known.remember(note, draft, done.turn if done else no_turn(note))
         if done is not None and fetched.missing:
             await self._say(note, fetched.missing)
         if done is not None and note.direct and note.ts == note.thread:
@@ -152,7 +151,7 @@ class SlackWork:
         backend, text = await self._backend(note), await self._words(note.text)
         left = await left_turn(backend, self.turns, note.conversation, text)
         given = [f"given/{id}" for id in note.given] if left else []
-        await self.turns.save(note.conversation, left or f"{FAILED}{note.id}", note.id, *given)
+        await self.turns.save(note.conversation, left or no_turn(note), note.id, *given)
 
     def _draft(
         self, note: Note, taken: Taken, old: Sequence[str] = (), root: str = ""
@@ -198,13 +197,6 @@ class SlackWork:
         found = [m for m in said.get("messages") or [] if m.get("ts") == note.ts]
         return files_of(found[0]) if found else []
 
-    async def _remember(self, note: Note, draft: SlackDraft, done: Answer | None) -> None:
-        """Note which messages a turn is; where there is none, that the question was seen to."""
-        turn = done.turn if done is not None else f"{FAILED}{note.id}"
-        shown = [f"{note.team}/{note.channel}/{ts}" for ts in draft.messages]
-        files = [f"file/{id}" for id in draft.files] + [f"given/{id}" for id in note.given]
-        await self.turns.save(note.conversation, turn, note.id, *shown, *files)
-
     async def _title(self, note: Note, text: str) -> None:
         title = " ".join(text.split())
         title = title if len(title) <= TITLE else f"{title[: TITLE - 1]}…"
@@ -220,21 +212,25 @@ class SlackWork:
             channel=note.channel, thread_ts=note.thread, **line(text)
         )
 
+    @property
+    def _known(self) -> SlackTurns:
+        return SlackTurns(self.client, self.turns)
+
     async def _backend(self, note: Note) -> Backend:
         return await self.libraries.of(f"{note.team}/{note.channel}", note.team)
 
     # --- edits and deletions ------------------------------------------------------------------
 
     async def _again(self, note: Note, taken: Taken) -> None:
-        turn = await self._turn(note)
-        if turn is not None and not turn.startswith(FAILED):
-            if note.given == await self._given(note, turn):
+        turn = await self._known.of(note)
+        if turn is not None and is_turn(turn):
+            if note.given == await self._known.given(note, turn):
                 await self._reworded(note, taken, turn)
                 return
             await self._forget(note, turn)  # with other pictures it is another question
-            await self.turns.save(note.conversation, f"{FAILED}{note.id}", note.id)
+            await self.turns.save(note.conversation, no_turn(note), note.id)
         elif turn is not None:
-            await self._drop(note, *await self._shown(note, turn))
+            await self._known.drop(note, *await self._known.shown(note, turn))
         elif not (note.direct or note.mentions(self.bot)):
             return
         await self.threads.begin(note.conversation, note.team, note.channel, note.user)
@@ -242,7 +238,7 @@ class SlackWork:
 
     async def _reworded(self, note: Note, taken: Taken, turn: str) -> None:
         """Answer a question again, in the place of its answer."""
-        shown, files = await self._shown(note, turn)
+        shown, files = await self._known.shown(note, turn)
         backend, text = await self._backend(note), await self._words(note.text)
         draft, done = self._draft(note, taken, shown), None
         asked = Incoming(note.conversation, text=text, again=turn)
@@ -251,13 +247,13 @@ class SlackWork:
                 done = await answer(
                     backend, asked, draft, places=self.places, withdrawn=taken.withdrawn
                 )
-            await self._drop(note, shown, files, keep=draft.messages)
+            await self._known.drop(note, shown, files, keep=draft.messages)
         except Withdrawn:  # what is shown is the next edit's, or goes with the deletion
             pass
-        await self._remember(note, draft, done or Answer("", turn=turn))
+        await self._known.remember(note, draft, done.turn if done else turn)
 
     async def _delete(self, note: Note) -> None:
-        turn = await self._turn(note)
+        turn = await self._known.of(note)
         if turn is None:
             return
         await self._forget(note, turn)
@@ -265,41 +261,12 @@ class SlackWork:
 
     async def _forget(self, note: Note, turn: str) -> None:
         """Forget a turn, and take away what was shown of it."""
-        shown, files = await self._shown(note, turn)
-        if not turn.startswith(FAILED):
+        shown, files = await self._known.shown(note, turn)
+        if is_turn(turn):
             backend = await self._backend(note)
             with contextlib.suppress(TurnNotFound):  # it is gone already
                 await when_there(lambda: backend.delete_turn(note.conversation, turn))
-        await self._drop(note, shown, files)
-
-    async def _turn(self, note: Note) -> str | None:
-        """Return which turn a message is."""
-        return await self.turns.turn(note.conversation, note.id)
-
-    async def _given(self, note: Note, turn: str) -> set[str]:
-        """Return the ids of the files that came with a turn's question."""
-        known = await self.turns.messages(note.conversation, turn)
-        return {m.removeprefix("given/") for m in known if m.startswith("given/")}
-
-    async def _shown(self, note: Note, turn: str) -> tuple[list[str], list[str]]:
-        """Return the time stamps of a turn's answer, and the ids of its pictures."""
-        known = await self.turns.messages(note.conversation, turn)
-        place = f"{note.team}/{note.channel}/"
-        shown = sorted(m.removeprefix(place) for m in known
-                       if m.startswith(place) and m != note.id)  # fmt: skip
-        return shown, [m.removeprefix("file/") for m in known if m.startswith("file/")]
-
-    async def _drop(
-        self, note: Note, shown: Sequence[str], files: Sequence[str], keep: Sequence[str] = ()
-    ) -> None:
-        """Take away what was shown of an answer."""
-        for ts in shown:
-            if ts not in keep:
-                await delete(self.client, note.channel, ts)
-                await self.turns.drop(note.conversation, f"{note.team}/{note.channel}/{ts}")
-        for id in files:
-            await delete_file(self.client, id)
-            await self.turns.drop(note.conversation, f"file/{id}")
+        await self._known.drop(note, shown, files)
 
     # --- commands -----------------------------------------------------------------------------
 

@@ -124,7 +124,13 @@ class Webhook:
             message, last = checked(Message, taken.message), taken.tries >= TRIES
             told = await self.answer(message, taken.withdrawn, last=last)
         if told:
-            await self.callback.post_surely(told, taken.tries)
+            await self.callback.post_surely(told, lambda: self._attempt(taken))
+
+    async def _attempt(self, taken: Taken) -> int:
+        """Return the number of the next attempt to post, which is kept before that is made."""
+        number = int(taken.note or 0) + 1
+        await self.inbox.note(taken, str(number).encode())
+        return number
 
 
 @router.post("/v1/webhook")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -26,16 +27,14 @@ class Callback:
         address = self._settings.callback or ""
         (await self._client.post(address, content=body, headers=headers)).raise_for_status()
 
-    async def post_surely(self, told: dict[str, Any], tries: int) -> None:
-        """Post, again after each pause, with the number of the ``attempt``.
-
-        ``tries`` counts the processes that began with the message, this one too: each of those
-        before may have posted it already. Raises ``Unreachable`` where the other side is down.
-        """
-        first = (tries - 1) * (len(PAUSES) + 1) + 1
-        for number, pause in enumerate((*PAUSES, None), first):
+    async def post_surely(
+        self, told: dict[str, Any], attempt: Callable[[], Awaitable[int]]
+    ) -> None:
+        """Post, again after each pause, each time with the number that ``attempt`` gives. Raises
+        ``Unreachable`` where the other side is down."""
+        for pause in (*PAUSES, None):
             try:
-                await self.post({**told, "attempt": number})
+                await self.post({**told, "attempt": await attempt()})
                 return
             except httpx.HTTPError as error:
                 if pause is None:

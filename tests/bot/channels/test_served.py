@@ -95,7 +95,7 @@ async def test_the_buttons_reach_the_service_and_tell_its_evidence(
         async with in_discord(discord, served.url, key, tmp_path / "beside") as channel:
             asked = await discord.say("What is this?", mention=True, files=[photo])
             await whole(discord, asked)
-            await channel.idle()
+            await channel.idle()  # by then the messages are known to be this turn
             why = await pressed(discord, "why")
             assert await pressed(discord, "down") == "Thank you."
         bot = await served.server.config.app.inner.state.bots.bot("default", "default")

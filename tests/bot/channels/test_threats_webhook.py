@@ -113,7 +113,7 @@ async def test_no_secret_of_the_webhook_is_in_any_log(webhook_stage: Any) -> Non
         right, stage.secret = stage.secret, SecretStr(secrets.token_hex(12))
         wrong = await stage.post(id="5", conversation="c", text=hidden)
         assert wrong.status_code == 401
-        await stage.until_logged("a message could not be answered")
+        await stage.until_logged("the channel cannot be reached")
     log = stage.log()
     known = (hidden, right.get_secret_value(), stage.secret.get_secret_value())
     assert [secret for secret in known if secret in log] == []
