@@ -6,7 +6,7 @@ through this file. Knows nothing of what is on the other side.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bot.channels.backend import Libraries, OpenLibrary
-from bot.channels.delivery import Final, Incoming, Withdrawn, answer, left_turn, line_of
+from bot.channels.delivery import Incoming, Withdrawn, answer, left_turn, line_of
 from bot.channels.inbox import Inbox, Taken
 from bot.channels.room import Room
 from bot.channels.settings import WebhookSettings
-from bot.channels.webhook_callback import Callback
-from bot.channels.webhook_message import Message, authentic, told_of
+from bot.channels.webhook_callback import Callback, WebhookDraft
+from bot.channels.webhook_message import Message, authentic
 from bot.channels.working import TRIES, Turns, Worker
 from bot.errors import KNOWN_ERRORS
 from bot.service.http.bodies import checked
@@ -32,39 +32,6 @@ from memory.errors import HistoryUnavailable, TurnNotFound
 router = APIRouter(tags=["webhook"])
 MOST_HELD = 256 * 1024 * 1024  #: bytes of the bodies with pictures that are read at a time
 WORDS = 64 * 1024  #: bytes of a body that holds no pictures to speak of
-
-
-class WebhookDraft:
-    """An answer: posted while it is written if ``drafts`` says so, kept in ``told`` at the end."""
-
-    limit = 4000
-
-    def __init__(self, channel: "Webhook", message: Message) -> None:
-        self._channel, self._message = channel, message
-        self.every = channel.settings.every
-        self.told: dict[str, Any] = {}
-
-    async def show(self, parts: Sequence[str]) -> None:
-        """Post the text so far."""
-        if self._channel.settings.drafts and not self._message.wait:
-            with contextlib.suppress(httpx.HTTPError):  # the whole answer is still to come
-                await self._channel.callback.post(self._message.reply("draft", parts=parts))
-
-    async def wait(self, line: str) -> None:
-        """Post the line, as a text so far."""
-        await self.show([line])
-
-    async def finish(self, final: Final) -> None:
-        """Keep the whole answer."""
-        self.told = self._message.reply("answer", **told_of(final))
-
-    async def fail(self, line: str) -> None:
-        """Keep why there is no answer."""
-        self.told = self._message.reply("failed", reason=line)
-
-    def take_back(self) -> None:
-        """Keep that there will be no answer to this message: it was edited or deleted."""
-        self.told = self._message.reply("withdrawn")
 
 
 class Webhook:
@@ -91,7 +58,8 @@ class Webhook:
     ) -> dict[str, Any]:
         """Do what a message asks for, and return what is told of it. ``HistoryUnavailable`` is
         raised unless this is the ``last`` try."""
-        draft, conversation = WebhookDraft(self, message), f"webhook:{message.conversation}"
+        conversation = f"webhook:{message.conversation}"
+        draft = WebhookDraft(self.callback, self.settings, message)
         try:
             backend = await self._libraries.of(message.place)
             old = await self._turns.turn(conversation, message.of) if message.of else None

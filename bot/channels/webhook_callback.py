@@ -1,14 +1,19 @@
-"""Posts to the operator's callback, signed. Knows nothing of what is posted."""
+"""An answer to a message of the webhook, posted to the operator's callback, signed.
+
+Knows nothing of how it comes about.
+"""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
 
+from bot.channels.delivery import Final
 from bot.channels.settings import WebhookSettings
-from bot.channels.webhook_message import signed
+from bot.channels.webhook_message import Message, signed, told_of
 from bot.channels.working import Unreachable
 
 PAUSES = (0.2, 1.0, 3.0)  #: seconds before it is tried again
@@ -42,6 +47,40 @@ class Callback:
                         raise Unreachable from error
                     raise
                 await asyncio.sleep(pause)
+
+
+class WebhookDraft:
+    """An answer: posted while it is written if ``drafts`` says so, kept in ``told`` at the end."""
+
+    limit = 4000
+
+    def __init__(self, callback: Callback, settings: WebhookSettings, message: Message) -> None:
+        self._callback, self._message = callback, message
+        self._drafts = settings.drafts and not message.wait
+        self.every = settings.every
+        self.told: dict[str, Any] = {}
+
+    async def show(self, parts: Sequence[str]) -> None:
+        """Post the text so far."""
+        if self._drafts:
+            with contextlib.suppress(httpx.HTTPError):  # the whole answer is still to come
+                await self._callback.post(self._message.reply("draft", parts=parts))
+
+    async def wait(self, line: str) -> None:
+        """Post the line, as a text so far."""
+        await self.show([line])
+
+    async def finish(self, final: Final) -> None:
+        """Keep the whole answer."""
+        self.told = self._message.reply("answer", **told_of(final))
+
+    async def fail(self, line: str) -> None:
+        """Keep why there is no answer."""
+        self.told = self._message.reply("failed", reason=line)
+
+    def take_back(self) -> None:
+        """Keep that there will be no answer to this message: it was edited or deleted."""
+        self.told = self._message.reply("withdrawn")
 
 
 def _is_down(error: httpx.HTTPError) -> bool:
