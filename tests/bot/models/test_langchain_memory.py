@@ -79,7 +79,7 @@ async def test_langchain_logs_what_cannot_be_saved_and_a_node_raises_it(
     """What the page tells of LangChain is so: an error in saving does not reach the caller."""
     chat = with_history(RunnableLambda(lambda _: AIMessage("fine")), history)
     assert (await chat.ainvoke([HumanMessage([ADDRESS])], called("c1"))).content == "fine"
-    assert "a https: address" in caplog.text
+    assert "a 'https' address" in caplog.text
     assert await history.as_langchain("c1").aget_messages() == []
 
     async def node(state: MessagesState) -> MessagesState:
