@@ -87,7 +87,7 @@ async def test_langchain_logs_what_cannot_be_saved_and_a_node_raises_it(
         return {"messages": []}
 
     graph = StateGraph(MessagesState).add_node(node).add_edge(START, "node").compile()
-    with pytest.raises(HistoryError, match="a https: address"):
+    with pytest.raises(HistoryError, match="a 'https' address"):
         await graph.ainvoke({"messages": [HumanMessage([ADDRESS])]})
 
 
