@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hostile_pictures import held, malformed
 
 from bot.service.stores.shared_redis import SharedRedis
 from memory.redis_history import RedisHistory
@@ -76,6 +77,11 @@ class SlackStage:
         """Wait until every process listens, and no other one."""
         count = len(self._processes)
         await self._slack.until(lambda: len(self._slack.sockets) == count, 120)
+
+    @property
+    def pid(self) -> int:
+        """The process that was started last."""
+        return self._processes[-1].pid
 
     async def kill(self) -> None:
         """End the oldest process at once."""
@@ -192,3 +198,29 @@ def open_stage(
         assert slack.app_token not in written
 
     return opened
+
+
+@pytest.mark.timeout(900)
+async def test_malformed_pictures_do_not_fill_the_memory(
+    slack: "SlackDouble", demo_library: Path, tmp_path: Path, picture: Any
+) -> None:
+    """Row 8: no more than 300 MB, in the process of the bot."""
+    many = 2000 if _contract.FULL else 48
+
+    async def ask(data: bytes) -> None:
+        asked = await slack.say("What is this?", channel="D1", files=[slack.file("p.png", data)])
+        await slack.until(lambda: slack.answers(asked.ts), 300)
+
+    stage = SlackStage(slack, demo_library, tmp_path)
+    try:
+        await stage.start()
+        await ask(picture())  # loads what reads the writing in pictures
+        before = held(stage.pid, "VmRSS")
+        work = list(malformed(many))
+        for at in range(0, many, 4):
+            await asyncio.gather(*map(ask, work[at : at + 4]))
+        grown = held(stage.pid, "VmHWM") - before
+    finally:
+        await stage.stop()
+    sys.stdout.write(f"{many} answered, {grown:.0f} MB more at most\n")
+    assert grown <= 300

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hostile_orders import drawn, orders, pieces
-from hostile_pictures import LATER, foreign, forget_most, held, malformed, refused
+from hostile_pictures import LATER, foreign, malformed, refused
 from live import live, said_in_slack
 
 from bot.channels.served import open_there
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 FULL = bool(os.environ.get("BIFOCAL_FULL"))
 MANY = 2000 if FULL else 48
 ORDERS, PICTURES = (374, 84) if FULL else (30, 4)
-MOST_MB = 300
 
 # --- row 8 ----------------------------------------------------------------------------------------
 
@@ -36,10 +35,11 @@ MOST_MB = 300
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory is read from /proc")
 @pytest.mark.timeout(300 + MANY * 5)
 async def test_every_message_with_a_malformed_picture_is_answered(
-    slack: "SlackDouble", join: Any, stepping: Any, picture: Any
+    slack: "SlackDouble", join: Any, stepping: Any
 ) -> None:
     """With the reason in our own words where the picture is refused; words beside it are answered,
-    a picture alone is refused in one line. None ends the process or fills its memory."""
+    a picture alone is refused in one line. What it costs in memory is measured where the bot has a
+    process of its own (``test_slack_contract.py``)."""
     left_out = 0
 
     async def ask(number: int, data: bytes) -> int:
@@ -58,17 +58,12 @@ async def test_every_message_with_a_malformed_picture_is_answered(
         return int(bad)
 
     async with join(stepping()) as joined:
-        await ask(-1, picture())  # loads what reads the writing in pictures
-        before = held(os.getpid(), "VmRSS")
-        forget_most()
         work = list(enumerate(malformed(MANY)))
         for at in range(0, len(work), 4):
             left_out += sum(await asyncio.gather(*(ask(n, data) for n, data in work[at : at + 4])))
         await joined.worker.idle()
-        grown = held(os.getpid(), "VmHWM") - before
     assert left_out > MANY / 4
-    assert grown <= MOST_MB
-    sys.stdout.write(f"{MANY} answered, {left_out} left out, {grown:.0f} MB more at most\n")
+    sys.stdout.write(f"{MANY} answered, {left_out} left out\n")
 
 
 # --- row 16 ---------------------------------------------------------------------------------------
