@@ -1,7 +1,7 @@
 """A real LangChain chat model that is led by the test."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
 from langchain_core.language_models import BaseChatModel
@@ -30,13 +30,17 @@ class ScriptedChat(BaseChatModel):
     def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
         raise NotImplementedError
 
+    def _pieces(self, messages: list[BaseMessage]) -> Sequence[str | asyncio.Event | Exception]:
+        """Return what is said to a prompt."""
+        return self.says
+
     async def _astream(
         self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         self.seen.append(messages)
         self.asked.set()
         try:
-            for piece in self.says:
+            for piece in self._pieces(messages):
                 if isinstance(piece, asyncio.Event):
                     await piece.wait()
                 elif isinstance(piece, Exception):

@@ -100,7 +100,7 @@ async def test_a_model_that_obeys_every_order_links_to_nothing(
                      for n in range(at, min(at + 8, len(given)))]  # fmt: skip
             await story.asked(asked[-1], at + len(asked))
         await story.channel.idle()
-    assert len(model.asked) == len(given)
+    assert len(model.seen) == len(given)
     assert [(text, live(text)) for text in said_in_discord(discord) if live(text)] == []
 
 

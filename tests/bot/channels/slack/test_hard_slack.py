@@ -99,7 +99,7 @@ async def test_redis_killed_while_an_answer_is_written_costs_no_answer(
 ) -> None:
     """The turn cannot be saved; when Redis is back it is run again, and answered once."""
     more = asyncio.Event()
-    async with join(stepping(pieces=["One, ", more, "two."])) as joined:
+    async with join(stepping(says=["One, ", more, "two."])) as joined:
         redis = joined.channel.heard.inbox._redis
         told: Any = await redis.read(lambda client: client.info("server"))
         asked = await slack.say("Count.", channel="D1")
@@ -228,7 +228,7 @@ async def test_where_nothing_is_seen_nothing_is_asked(
         await slack.edit(asked, f"{ME} How old is it?")
         await slack.until(lambda: "Aye." in slack.answers(asked.ts)[0].read)
         await joined.worker.idle()
-    assert len(model.asked) == 2
+    assert len(model.seen) == 2
 
 
 async def test_the_first_event_is_not_lost_where_slack_is_down_just_then(

@@ -80,7 +80,7 @@ async def test_an_edited_question_is_answered_again_in_place(
     (after,) = slack.answers(asked.ts)
     assert after.ts == before.ts
     assert "34" not in after.read
-    assert len(model.asked) == 2
+    assert len(model.seen) == 2
 
 
 async def test_an_edit_before_the_answer_waits_for_it(
@@ -111,7 +111,7 @@ async def test_a_deleted_question_is_forgotten(
         await slack.say("What is my code word?", channel="D1", thread=asked.ts)
         await slack.until(lambda: slack.answers(asked.ts))
         await channel.worker.idle()
-    assert "heron" not in str(model.asked[-1])
+    assert "heron" not in str(model.seen[-1])
 
 
 async def test_ten_people_in_one_channel(slack: "SlackDouble", join: Any, stepping: Any) -> None:
@@ -133,7 +133,7 @@ async def test_acknowledged_while_the_model_is_busy(
 ) -> None:
     """Questions are acknowledged at once, though the model does not say a word yet."""
     go = asyncio.Event()
-    async with join(stepping(pieces=[go, "Aye."]), at_once=2):
+    async with join(stepping(says=[go, "Aye."]), at_once=2):
         asked = [await slack.say(f"Question {n}?", channel="D1") for n in range(6)]
         assert not slack.answers()
         assert len(slack.acks) == 6
@@ -158,7 +158,7 @@ async def test_two_processes_answer_once(slack: "SlackDouble", join: Any, steppi
 async def test_a_question_is_taken_up_again(slack: "SlackDouble", join: Any, stepping: Any) -> None:
     """When the process ends in the middle of an answer, the next one answers in its place."""
     never = asyncio.Event()
-    before = stepping(pieces=["It is ", never, "lost."])
+    before = stepping(says=["It is ", never, "lost."])
     task: asyncio.Task[None]
 
     async def first() -> None:
@@ -171,7 +171,7 @@ async def test_a_question_is_taken_up_again(slack: "SlackDouble", join: Any, ste
     await slack.until(lambda: "It is" in str(slack.transcript("D1")))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    async with join(stepping(pieces=["34 metres."])):
+    async with join(stepping(says=["34 metres."])):
         await slack.until(lambda: "34 metres" in str(slack.transcript("D1")))
     (answer,) = [m for m in slack.messages.values() if m.user != "U1"]
     assert answer.thread_ts == asked.ts
@@ -265,8 +265,8 @@ async def test_forget(slack: "SlackDouble", join: Any, stepping: Any) -> None:
         for thread in (mine.ts, other.ts):
             await slack.say(f"{ME} What is it?", user="U2", thread=thread)
             await slack.until(lambda thread=thread: len(slack.answers(thread)) == 2)  # type: ignore[misc]
-    assert "heron" not in str(model.asked[2])
-    assert "gannet" in str(model.asked[3])
+    assert "heron" not in str(model.seen[2])
+    assert "gannet" in str(model.seen[3])
 
 
 async def test_a_library_for_each_place(slack: "SlackDouble", join: Any, stepping: Any) -> None:

@@ -23,7 +23,7 @@ async def test_a_deletion_ends_the_writing_and_takes_the_draft_away(
         assert slack.called("assistant.threads.setStatus")[-1]["status"] == ""
         await slack.say("What is my code word?", channel="D1", thread=asked.ts)
         await slack.until(lambda: slack.answers(asked.ts))
-    assert "heron" not in str(model.asked[-1])
+    assert "heron" not in str(model.seen[-1])
 
 
 async def test_of_two_processes_the_one_that_answers_is_told(
@@ -64,7 +64,7 @@ async def test_what_people_edit_among_themselves_is_left_alone(
         await slack.edit(root, "Lunch at noon?")
         await slack.remove(root)
         await channel.worker.idle()
-    assert len(model.asked) == 1
+    assert len(model.seen) == 1
 
 
 async def test_an_edit_that_comes_before_its_question_is_answered_once(
@@ -78,5 +78,5 @@ async def test_an_edit_that_comes_before_its_question_is_answered_once(
         await slack.event(event)
         await slack.until(lambda: slack.answers(asked.ts))
         await channel.worker.idle()
-    assert len(model.asked) == 1
-    assert "Two?" in str(model.asked)
+    assert len(model.seen) == 1
+    assert "Two?" in str(model.seen)

@@ -79,7 +79,7 @@ async def test_events_are_answered_once(
     """Events that are delivered four times each, at once, are acknowledged while the model is
     busy, and answered once (threat 19)."""
     go = asyncio.Event()
-    async with serve(writer=stepping(pieces=[go, "Aye."]), slack=slack_settings) as served:
+    async with serve(writer=stepping(says=[go, "Aye."]), slack=slack_settings) as served:
         asked, waits = [], []
 
         async def post(body: bytes) -> None:

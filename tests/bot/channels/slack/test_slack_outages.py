@@ -52,7 +52,7 @@ async def test_an_outage_in_the_middle_of_an_answer_is_waited_for(
 ) -> None:
     """Half of an answer is shown when Slack goes; there is one whole answer in the end."""
     go = asyncio.Event()
-    async with join(stepping(pieces=["34 ", go, "metres."])) as channel:
+    async with join(stepping(says=["34 ", go, "metres."])) as channel:
         asked = await slack.say("How tall is the lighthouse?", channel="D1")
         await slack.until(lambda: "34" in str(slack.transcript("D1")))
         slack.failing.update(dict.fromkeys(METHODS[2:], "service_unavailable"))
@@ -88,7 +88,7 @@ async def test_a_command_is_answered_in_no_more_messages_than_slack_takes(
 ) -> None:
     """The end of an answer that is longer still is not left out in silence."""
     paragraphs = "\n\n".join("word " * 2000 for _ in range(8))
-    async with join(stepping(pieces=[paragraphs]), ephemeral=True):
+    async with join(stepping(says=[paragraphs]), ephemeral=True):
         await slack.command("ask Tell me all.")
         await slack.until(lambda: "not all of it" in str(slack.responses))
     assert len(slack.responses) == 4

@@ -51,7 +51,7 @@ async def test_a_picture_is_known_two_turns_later(
         await slack.until(lambda: len(slack.answers(first.ts)) == 4)
         await slack.say("The picture that Bo sent?", thread=first.ts)
         await slack.until(lambda: len(slack.answers(first.ts)) == 5)
-    shown = [colours(prompt) for prompt in model.asked]
+    shown = [colours(prompt) for prompt in model.seen]
     assert shown[0][:2] == [RED, BLUE]
     assert (shown[2][0], BLUE in shown[2]) == (RED, False)
     assert (shown[4][0], RED in shown[4]) == ((0, 255, 0), False)
@@ -62,20 +62,20 @@ async def test_a_picture_that_is_taken_away_is_not_asked_about(
     slack: "SlackDouble", join: Any, stepping: Any, picture: Any
 ) -> None:
     """A message with two pictures is edited to have one, then none, then other words."""
-    model = stepping(pieces=["A picture."])
+    model = stepping(says=["A picture."])
     async with join(model) as channel:
         files = [slack.file("red.png", picture("red")), slack.file("blue.png", picture("blue"))]
         asked = await slack.say("What is this?", channel="D1", files=files)
         await slack.until(lambda: slack.answers(asked.ts))
         for kept in (files[:1], []):
             await slack.edit(asked, "What is this?", files=kept)
-            await slack.until(lambda kept=kept: len(model.asked) == 3 - len(kept))  # type: ignore[misc]
+            await slack.until(lambda kept=kept: len(model.seen) == 3 - len(kept))  # type: ignore[misc]
             await slack.until(lambda: slack.answers(asked.ts))
             await channel.worker.idle()
         await slack.edit(asked, "Where is it?", files=[])
-        await slack.until(lambda: len(model.asked) == 4)
+        await slack.until(lambda: len(model.seen) == 4)
         await channel.worker.idle()
-    shown = [(RED in colours(prompt), BLUE in colours(prompt)) for prompt in model.asked]
+    shown = [(RED in colours(prompt), BLUE in colours(prompt)) for prompt in model.seen]
     assert shown == [(True, True), (True, False), (False, False), (False, False)]
     assert len(slack.answers(asked.ts)) == 1
 
@@ -91,8 +91,8 @@ async def test_a_picture_without_words(
         await slack.until(lambda: slack.answers(asked.ts))
         await slack.say("What was on the first picture?", channel="D1", thread=asked.ts)
         await slack.until(lambda: len(slack.answers(asked.ts)) == 2)
-    assert colours(model.asked[0])[0] == RED
-    assert "a red flag at the pier" in str(model.asked[1])
+    assert colours(model.seen[0])[0] == RED
+    assert "a red flag at the pier" in str(model.seen[1])
 
 
 async def test_what_cannot_be_read_is_named(
@@ -112,7 +112,7 @@ async def test_what_cannot_be_read_is_named(
         (answer,) = await slack.until(lambda: slack.answers(asked.ts))
     for name in ("plan.pdf", "far.png (it does not lie at Slack)", "large.png (too large)"):
         assert name in answer.read
-    assert colours(model.asked[0])[0] == RED
+    assert colours(model.seen[0])[0] == RED
 
 
 async def test_only_files_that_cannot_be_read(slack: "SlackDouble", join: Any) -> None:
@@ -175,7 +175,7 @@ async def test_a_broken_picture_among_good_ones_is_left_out(
         (answer,) = await slack.until(lambda: slack.answers(asked.ts))
         assert "left out bad.png" in answer.read
         assert answer.read.startswith("Aye.")
-    assert colours(model.asked[0])[:2] == [RED, BLUE]
+    assert colours(model.seen[0])[:2] == [RED, BLUE]
 
 
 async def test_the_cited_picture_is_shown(slack: "SlackDouble", join: Any) -> None:

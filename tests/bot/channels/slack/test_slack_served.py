@@ -61,7 +61,7 @@ async def key_of(served: Any, *read: str) -> str:
 async def test_the_buttons_reach_the_service_and_tell_its_evidence(
     slack: "SlackDouble", serve: Any, join_there: Any, stepping: Any, picture: Any
 ) -> None:
-    async with serve(writer=stepping(pieces=["Red. [1]"]), serve={"keys": "on"}) as served:
+    async with serve(writer=stepping(says=["Red. [1]"]), serve={"keys": "on"}) as served:
         key = await key_of(served, "default")
         async with join_there(served.url, key):
             red = slack.file("red.png", picture("red"))

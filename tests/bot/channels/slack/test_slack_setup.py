@@ -179,6 +179,12 @@ def test_the_manifest_is_whole(tmp_path: Path) -> None:
     assert not http["socket_mode_enabled"]
 
 
+def test_an_address_is_for_the_manifest() -> None:
+    """Which it goes with, rather than being passed over in silence."""
+    failed = CliRunner().invoke(app, ["slack", "--address", "https://bifocal.example"])
+    assert "'https://bifocal.example' is for the manifest; add --manifest" in str(failed.exception)
+
+
 def test_events_become_notes() -> None:
     """A note keeps what is needed of an event, and survives its stored form."""
     event = {"type": "message", "user": "U1", "text": "hi", "ts": "2.0", "thread_ts": "1.0",

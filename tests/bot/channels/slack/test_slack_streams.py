@@ -20,7 +20,7 @@ async def test_is_streamed(slack: "SlackDouble", join: Any, stepping: Any) -> No
     """The first words are shown while the model is at work; each view is the beginning of the
     next."""
     go = asyncio.Event()
-    async with join(stepping(pieces=["The first words, ", go, "the rest."])):
+    async with join(stepping(says=["The first words, ", go, "the rest."])):
         asked = await slack.say("<@UBOT> Well?")
         await slack.until(lambda: "first" in str(slack.transcript()[-1]))
         (start,) = slack.called("chat.startStream")
@@ -39,7 +39,7 @@ async def test_code_and_addresses_are_streamed(
     steps = [asyncio.Event() for _ in range(4)]
     pieces = ["See htt", steps[0], "ps://a.exam", steps[1], "ple/x now:\n\n```py\nprint(1)\n",
               steps[2], "print(2)\n```\nThat ", steps[3], "is all."]  # fmt: skip
-    async with join(stepping(pieces=pieces)):
+    async with join(stepping(says=pieces)):
         asked = await slack.say("Well?", channel="D1")
         for seen, step in zip(("See", "See", "```py", "print(2)"), steps, strict=True):
             await slack.until(lambda s=seen: s in slack.transcript()[-1])  # type: ignore[misc]
@@ -55,7 +55,7 @@ async def test_a_stream_that_ends_by_itself_is_edited(
 ) -> None:
     """When Slack ends a stream the answer goes on in the same message."""
     go = asyncio.Event()
-    async with join(stepping(pieces=["The first words, ", go, "the rest."])):
+    async with join(stepping(says=["The first words, ", go, "the rest."])):
         asked = await slack.say("Well?", channel="D1")
         await slack.until(lambda: "first" in str(slack.transcript()[-1]))
         slack.expire_streams()
@@ -111,7 +111,7 @@ async def test_of_a_process_that_dies_every_stream_is_noted(
 async def test_where_slack_does_not_stream(slack: "SlackDouble", join: Any, stepping: Any) -> None:
     """Then a message is posted and edited, not more often than it may be."""
     slack.failing["chat.startStream"] = "method_not_supported_for_channel_type"
-    async with join(stepping(pieces=PIECES)):
+    async with join(stepping(says=PIECES)):
         asked = await slack.say("Well?", channel="D1")
         await slack.until(lambda: slack.answers(asked.ts) and "word59" in slack.transcript()[-1])
     (answer,) = slack.answers(asked.ts)
@@ -122,7 +122,7 @@ async def test_a_long_answer_is_split(slack: "SlackDouble", join: Any, stepping:
     """An answer over Slack's limit becomes several messages; nothing is lost, and only the last
     one has the buttons."""
     paragraphs = [f"Paragraph {n}. " + "Waves on the shore. " * 30 for n in range(50)]
-    async with join(stepping(pieces=[f"{p}\n\n" for p in paragraphs])):
+    async with join(stepping(says=[f"{p}\n\n" for p in paragraphs])):
         asked = await slack.say("Tell me everything.", channel="D1")
         answers = await slack.until(
             lambda: len(slack.answers(asked.ts)) > 2 and slack.answers(asked.ts)
@@ -140,7 +140,7 @@ async def test_a_rate_limit_slows(slack: "SlackDouble", join: Any, stepping: Any
     """A rate limit on every method that is used slows the answer down, and loses nothing."""
     methods = ("chat.startStream", "chat.appendStream", "chat.stopStream", "users.info",
                "assistant.threads.setStatus", "files.completeUploadExternal")  # fmt: skip
-    async with join(stepping(pieces=PIECES)):
+    async with join(stepping(says=PIECES)):
         slack.limited.update(dict.fromkeys(methods, 2))
         asked = await slack.say("Well?", channel="D1")
         await slack.until(lambda: slack.answers(asked.ts))
@@ -169,7 +169,7 @@ async def test_links_and_calls_of_sources_are_words(
         "![p](https://evil.example/z.png) <https://evil.example|click> <!channel> <@U2> @here "
         "evil.example/path "
     )
-    async with join(stepping(pieces=[word + " " for word in evil.split()])):
+    async with join(stepping(says=[word + " " for word in evil.split()])):
         asked = await slack.say("Well?", channel="D1")
         await slack.until(lambda: slack.answers(asked.ts))
     (answer,) = slack.answers(asked.ts)

@@ -84,7 +84,7 @@ async def test_a_model_that_obeys_every_order_links_to_nothing(
             await slack.until(lambda a=asked: all(slack.answers(one.ts) for one in a))  # type: ignore[misc]
         await joined.worker.idle()
     said = list(said_in_slack(slack))
-    assert len(model.asked) == len(given)
+    assert len(model.seen) == len(given)
     assert slack.called("chat.startStream")
     assert [(text, live(text)) for text in said if live(text)] == []
 
