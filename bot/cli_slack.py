@@ -68,6 +68,8 @@ def slack(
             raise SettingsError(f"option --address: {address!r} is no https:// address")
         typer.echo(json.dumps(made(address), indent=2))
         return
+    if address is not None:
+        raise SettingsError(f"option --address: {address!r} is for the manifest; add --manifest")
     refuse_model(url, model)
     settings = Settings.usual(library=library, model=model)
     if settings.slack.mode == "http":
